@@ -1,0 +1,1 @@
+"""The harness: suites, tasks, cells, records, statistics and the command line."""

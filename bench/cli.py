@@ -1,0 +1,153 @@
+"""The command line. Heavy imports wait until a command needs them."""
+
+import shlex
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from distillbench.bench.errors import ConfigError, Exit
+
+app = typer.Typer(
+    name="distillbench",
+    help="Decide which distilled model to ship: students, their quality and their cost.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+SuiteArgument = Annotated[str, typer.Argument(help="A suite's name, or the path of a YAML file.")]
+DataRoot = Annotated[
+    Path | None, typer.Option(help="Where data sets lie, or are downloaded to.", show_default=False)
+]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
+
+
+@contextmanager
+def _exits() -> Iterator[None]:
+    """Turn errors that are no bugs into a line on standard error and an exit code."""
+    try:
+        yield
+    except ConfigError as error:
+        code, message = Exit.CONFIG, str(error)
+    except OSError as error:
+        code, message = Exit.STORAGE, f"{error.filename or 'storage'}: {error.strerror or error}"
+    except KeyboardInterrupt:
+        code, message = Exit.INTERRUPTED, "interrupted; finished cells are kept, run again to go on"
+    else:
+        return
+    typer.echo(f"distillbench: {message}", err=True)
+    raise typer.Exit(code)
+
+
+@app.command()
+def run(
+    suite: SuiteArgument = "digits",
+    out: Annotated[
+        Path | None, typer.Option(help="The run folder; runs/SUITE where not given.")
+    ] = None,
+    data_root: DataRoot = None,
+    device: Device = "auto",
+) -> None:
+    """Train, distil, measure and report a suite; what is finished in the run folder is kept."""
+    with _exits():
+        from distillbench.bench.suite import load_suite
+
+        loaded = load_suite(suite)
+        directory = out or Path("runs") / loaded.name
+        complete = _run(loaded, directory, data_root, device)
+    raise typer.Exit(Exit.DONE if complete else Exit.CELLS_FAILED)
+
+
+def _run(suite: object, directory: Path, data_root: Path | None, device: str) -> bool:
+    """Run a loaded suite with a live view, and show its summary."""
+    from rich.console import Console
+
+    from distillbench.bench.preflight import prepare
+    from distillbench.bench.progress import Display
+    from distillbench.bench.runner import run_plan
+    from distillbench.bench.suite import Suite
+
+    assert isinstance(suite, Suite)
+    console = Console()
+    with console.status("loading data and models"):
+        plan = prepare(suite, data_root, device)
+    with Display(console) as display:
+        outcome = run_plan(plan, directory, shlex.join(["distillbench", *sys.argv[1:]]), display)
+    if not outcome.trained:
+        console.print("nothing was trained: every cell was finished before", highlight=False)
+    _show(directory)
+    return outcome.complete
+
+
+@app.command()
+def report(
+    directory: Annotated[Path, typer.Argument(help="A run folder.", metavar="DIR")],
+) -> None:
+    """Draw the report of a run folder again from its records."""
+    with _exits():
+        _show(directory)
+
+
+def _show(directory: Path) -> None:
+    """Write a run's report, and print its summary and where it lies."""
+    from rich.console import Console
+
+    from distillbench.bench.records import load_run
+    from distillbench.reports import summary_table, write_report
+
+    finished = load_run(directory)
+    path = write_report(finished)
+    console = Console()
+    console.print(summary_table(finished))
+    console.print(f"report: {path}", highlight=False, soft_wrap=True)
+
+
+@app.command()
+def check(suite: SuiteArgument, data_root: DataRoot = None, device: Device = "auto") -> None:
+    """Check a suite: its file, data, models and methods; nothing is trained or written."""
+    with _exits():
+        from distillbench.bench.suite import load_suite
+
+        loaded = load_suite(suite)
+        from distillbench.bench.preflight import prepare
+
+        plan = prepare(loaded, data_root, device)
+        typer.echo(f"{loaded.name}: {len(plan.jobs)} cells, ready to run")
+
+
+@app.command(name="list")
+def list_names(
+    what: Annotated[
+        str | None, typer.Argument(help="methods, tasks, models or suites; all where not given.")
+    ] = None,
+) -> None:
+    """List the methods, tasks, models and suites that can be named."""
+    with _exits():
+        from distillbench.bench.registry import suggest
+        from distillbench.bench.suite import MethodNames, ModelNames, TaskNames, suite_names
+
+        names = {
+            "methods": MethodNames.names(),
+            "tasks": [*TaskNames.names(), "package.module:callable"],
+            "models": [
+                *ModelNames.names(),
+                "torchvision:NAME",
+                "timm:NAME",
+                "package.module:callable",
+            ],
+            "suites": [*suite_names(), "FILE.yaml"],
+        }
+        if what is not None and what not in names:
+            raise ConfigError(f"cannot list '{what}'; {suggest(what, names)}")
+        for kind in [what] if what else names:
+            typer.echo(f"{kind}: {', '.join(names[kind])}")
+
+
+def main() -> None:
+    """Run the command line."""
+    app()

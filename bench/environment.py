@@ -1,0 +1,52 @@
+"""Where and with what a run was made: versions, commit, machine."""
+
+import os
+import platform
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from distillbench.metrics import describe_machine
+
+PACKAGES = ("distillbench", "torch", "torchvision", "numpy", "fvcore", "safetensors")
+
+
+def describe_environment() -> dict[str, Any]:
+    """Return versions, the git commit of the current folder if it has one, and the machine."""
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "versions": {name: _version(name) for name in PACKAGES},
+        "commit": _commit(),
+        "machine": describe_machine(),
+    }
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _commit() -> dict[str, Any] | None:
+    """Return the commit that the current folder is at; None outside a repository."""
+    try:
+        commit = _git("rev-parse", "HEAD")
+        return {"id": commit, "modified": bool(_git("status", "--porcelain", "-uno"))}
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _git(*arguments: str) -> str:
+    done = subprocess.run(
+        ["git", *arguments],
+        cwd=Path.cwd(),
+        env={**os.environ, "GIT_OPTIONAL_LOCKS": "0"},
+        capture_output=True,
+        text=True,
+        timeout=10,
+        check=True,
+    )
+    return done.stdout.strip()

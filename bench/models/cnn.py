@@ -1,0 +1,58 @@
+"""A plain convolutional network for small images."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+
+class CNN(nn.Module):
+    """Stages of convolution, batch norm and ReLU, halved in size between stages, then pooled.
+
+    Args:
+        in_channels: Channels of the images.
+        num_classes: Classes.
+        widths: Channels of each stage.
+        depth: Convolutions in each stage.
+        stem_stride: Stride of the first convolution; 2 suits images of 28 pixels and more.
+    """
+
+    def __init__(
+        self,
+        *,
+        in_channels: int,
+        num_classes: int,
+        widths: Sequence[int] = (32, 64),
+        depth: int = 1,
+        stem_stride: int = 1,
+    ) -> None:
+        super().__init__()
+        if not widths or min(widths) < 1 or depth < 1:
+            raise ValueError(f"widths are {list(widths)} and depth {depth}; expected 1 or more")
+        self.stages = nn.ModuleList()
+        channels = in_channels
+        for width in widths:
+            blocks: list[nn.Module] = []
+            for _ in range(depth):
+                first = not self.stages and not blocks
+                blocks.append(_block(channels, width, stem_stride if first else 1))
+                channels = width
+            self.stages.append(nn.Sequential(*blocks))
+        self.halve = nn.MaxPool2d(2)
+        self.classifier = nn.Linear(channels, num_classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return logits, (N, num_classes), of images, (N, in_channels, H, W)."""
+        maps = images
+        for number, stage in enumerate(self.stages):
+            maps = stage(self.halve(maps) if number else maps)
+        logits: Tensor = self.classifier(torch.mean(maps, dim=(2, 3)))
+        return logits
+
+
+def _block(channels: int, width: int, stride: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(channels, width, 3, stride=stride, padding=1, bias=False),
+        nn.BatchNorm2d(width),
+        nn.ReLU(inplace=True),
+    )

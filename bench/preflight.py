@@ -1,0 +1,64 @@
+"""Tries every part of a suite before anything is written or trained."""
+
+from pathlib import Path
+
+import torch
+
+from distillbench.bench.build import build_method, build_model, build_task
+from distillbench.bench.errors import ConfigError
+from distillbench.bench.plan import Plan, make_plan
+from distillbench.bench.suite import Suite
+from distillbench.distill.augment import build_view
+from distillbench.distill.network import probe
+from distillbench.distill.seeding import seeded
+
+
+def prepare(suite: Suite, data_root: Path | None, device: str) -> Plan:
+    """Load the data, build each model and method once, fit them together, and plan the cells.
+
+    Raises:
+        ConfigError: A part is missing or does not fit.
+    """
+    task = build_task(suite.task, data_root).to(choose_device(device))
+    plan = make_plan(suite, task)
+    for job in plan.jobs:
+        size, rows = job.recipe.batch_size, len(task.train)
+        if size > rows:
+            raise ConfigError(f"batch_size is {size}, but task '{task.name}' trains on {rows} rows")
+    teacher = build_model(suite.teacher, task, suite.teacher.seed)
+    try:
+        build_view(suite.recipe.augment, 0)
+        seen = probe(teacher, task.train)
+    except (ValueError, RuntimeError, TypeError) as error:
+        raise ConfigError(f"model '{suite.teacher.name}': {error}") from error
+    for student, spec in suite.pairs():
+        network, method = build_model(student, task, suite.seeds[0]), build_method(spec)
+        try:
+            own = probe(network, task.train)
+        except (ValueError, RuntimeError, TypeError) as error:
+            raise ConfigError(f"model '{student.name}': {error}") from error
+        try:
+            with seeded(0):
+                method.prepare(own, seen, task.heads[0])
+        except (ValueError, RuntimeError) as error:
+            raise ConfigError(
+                f"method '{spec.name}' does not apply to student '{student.name}': {error}; "
+                "name the students that it is for under the method's key `students`"
+            ) from error
+    return plan
+
+
+def choose_device(name: str) -> torch.device:
+    """Return the device of a name; `auto` is CUDA where there is one, else the CPU.
+
+    Raises:
+        ConfigError: There is no such device.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigError(f"there is no device '{name}': {error}") from error
+    return device

@@ -1,0 +1,95 @@
+"""Names to things: the package's own tables, other packages' entry points, and users' callables.
+
+A name that holds a colon, `package.module:callable`, is imported from where it says; the current
+folder is searched first, as with `python -m`. Everything else must be in a table or be offered
+through an entry point of the group `distillbench.methods`, `.tasks` or `.models`.
+"""
+
+import difflib
+import importlib
+import os
+import sys
+import warnings
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+from distillbench.bench.errors import ConfigError
+
+
+def suggest(name: str, known: Iterable[str]) -> str:
+    """Return a did-you-mean with the closest known name, or the known names."""
+    known = sorted(known)
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"did you mean '{close[0]}'?" if close else f"known: {', '.join(known)}"
+
+
+@dataclass(frozen=True)
+class Registry:
+    """The names of one kind of thing.
+
+    Attributes:
+        kind: `method`, `task` or `model`.
+        own: What this package has: name to `module:attribute`.
+    """
+
+    kind: str
+    own: Mapping[str, str]
+
+    def names(self) -> list[str]:
+        """Return the package's own names, then those of entry points."""
+        return [*self.own, *sorted(set(self._offered()) - set(self.own))]
+
+    def check(self, name: str) -> None:
+        """Make sure that a name can be looked up, without importing anything.
+
+        Raises:
+            ConfigError: The name is unknown.
+        """
+        if ":" not in name and name not in self.own and name not in self._offered():
+            raise ConfigError(f"unknown {self.kind} '{name}'; {suggest(name, self.names())}")
+
+    def load(self, name: str) -> Any:
+        """Import what a name stands for.
+
+        Raises:
+            ConfigError: The name is unknown, or what it names cannot be imported.
+        """
+        self.check(name)
+        if name in self.own:
+            return _import(self.own[name])
+        if ":" not in name:
+            try:
+                return self._offered()[name].load()
+            except Exception as error:
+                raise ConfigError(
+                    f"the {self.kind} '{name}' of another package cannot be imported: {error}"
+                ) from error
+        if os.getcwd() not in sys.path:
+            sys.path.insert(0, os.getcwd())
+        try:
+            return _import(name)
+        except (ImportError, AttributeError) as error:
+            raise ConfigError(
+                f"cannot import the {self.kind} '{name}': {error}; "
+                "expected package.module:callable, importable from here"
+            ) from error
+
+    def load_all(self) -> dict[str, Any]:
+        """Import everything that can be; a broken entry point is named in a warning and skipped."""
+        found: dict[str, Any] = {}
+        for name in self.names():
+            try:
+                found[name] = self.load(name)
+            except ConfigError as error:
+                warnings.warn(f"skipped: {error}", stacklevel=2)
+        return found
+
+    def _offered(self) -> dict[str, EntryPoint]:
+        return {point.name: point for point in entry_points(group=f"distillbench.{self.kind}s")}
+
+
+def _import(target: str) -> Any:
+    module, _, attribute = target.partition(":")
+    return getattr(importlib.import_module(module), attribute)

@@ -1,0 +1,162 @@
+"""Runs a planned suite: each cell once, then the measuring, whatever was finished before kept."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import torch
+
+from distillbench.bench.cell import Teacher, load_teacher, now, run_cell
+from distillbench.bench.costs import measure_cost
+from distillbench.bench.environment import describe_environment
+from distillbench.bench.plan import Job, Plan
+from distillbench.bench.records import (
+    MANIFEST,
+    Cost,
+    HeadSummary,
+    Manifest,
+    Record,
+    Run,
+    file_name,
+    load_run,
+    read_json,
+    write_json,
+)
+
+
+class Listener(Protocol):
+    """Hears how a run goes."""
+
+    def planned(self, jobs: tuple[Job, ...], finished: int) -> None:
+        """Hear of the jobs to run, and how many others were finished before."""
+        ...
+
+    def started(self, job: Job) -> None:
+        """Hear that a cell starts."""
+        ...
+
+    def epoch(self, job: Job, number: int) -> None:
+        """Hear that an epoch, from 1, of the running cell is done."""
+        ...
+
+    def ended(self, record: Record) -> None:
+        """Hear of a cell's record."""
+        ...
+
+    def measuring(self, model: str) -> None:
+        """Hear that a model is being measured."""
+        ...
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A run, and how many of its cells were finished before."""
+
+    run: Run
+    reused: int
+
+    @property
+    def trained(self) -> int:
+        """How many cells were run now."""
+        return len(self.run.records) - self.reused
+
+    @property
+    def complete(self) -> bool:
+        """Whether every cell is done."""
+        records = self.run.records
+        return len(records) == len(self.run.manifest.cells) and all(
+            record.status == "done" for record in records.values()
+        )
+
+
+def run_plan(plan: Plan, directory: Path, command: str, listener: Listener) -> Outcome:
+    """Run what is not finished, measure what is not measured, and read the run back.
+
+    Raises:
+        OSError: The run folder cannot be written; every earlier record is whole.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    with _threads(plan.suite.threads):
+        write_json(directory / MANIFEST, _manifest(plan, command))
+        reused = _train_open(plan, directory, listener)
+        for spec in plan.models:
+            if _cost(plan, directory, spec.name) is None:
+                listener.measuring(spec.name)
+                cost = measure_cost(spec, plan, directory)
+                write_json(directory / cost.file, cost)
+    return Outcome(load_run(directory), reused)
+
+
+def _train_open(plan: Plan, directory: Path, listener: Listener) -> int:
+    """Run the jobs that have no result yet, and return how many had one."""
+    open_jobs = tuple(job for job in plan.jobs if not _finished(job, directory))
+    reused = len(plan.jobs) - len(open_jobs)
+    listener.planned(open_jobs, reused)
+    teacher: Teacher | None = None
+    for job in open_jobs:
+        if job.method is not None and teacher is None:
+            if not (directory / plan.teacher.cell.weights_file).exists():
+                break  # the teacher failed, and its record says why
+            teacher = load_teacher(plan, directory)
+        listener.started(job)
+        listener.ended(_run(job, plan, directory, teacher, listener))
+    return reused
+
+
+@contextmanager
+def _threads(number: int | None) -> Iterator[None]:
+    """Use a number of CPU threads, where one is given, and restore it afterwards."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(number or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _run(
+    job: Job, plan: Plan, directory: Path, teacher: Teacher | None, listener: Listener
+) -> Record:
+    record = run_cell(job, plan, directory, teacher, lambda number: listener.epoch(job, number))
+    path = directory / job.cell.file
+    if path.exists():  # an earlier failure stays readable; a record is never rewritten
+        os.replace(path, path.with_name(f"{path.stem}.until-{now().replace(':', '')}.json"))
+    write_json(path, record)
+    return record
+
+
+def _finished(job: Job, directory: Path) -> bool:
+    """Return whether a cell need not run again.
+
+    A divergence is a result: the same seed would diverge again. A failure may have had outside
+    causes, and is tried anew.
+    """
+    record = read_json(directory / job.cell.file, Record)
+    if record is None or record.status == "failed":
+        return False
+    return record.weights is None or (directory / record.weights.file).exists()
+
+
+def _cost(plan: Plan, directory: Path, model: str) -> Cost | None:
+    return read_json(directory / file_name("costs", model, plan.costs[model], "json"), Cost)
+
+
+def _manifest(plan: Plan, command: str) -> Manifest:
+    heads = tuple(
+        HeadSummary(name=head.name, kind=head.kind, classes=head.classes)
+        for head in plan.task.heads
+    )
+    return Manifest(
+        name=plan.suite.name,
+        suite=plan.suite.model_dump(mode="json"),
+        heads=heads,
+        samples={name: len(split) for name, split in plan.task.splits.items()},
+        cells=tuple(job.cell for job in plan.jobs),
+        costs={model: file_name("costs", model, key, "json") for model, key in plan.costs.items()},
+        command=command,
+        environment=describe_environment(),
+        started=now(),
+    )

@@ -1,0 +1,277 @@
+"""Suites: YAML files that name a task, a teacher, students, methods, seeds and what to measure.
+
+A suite is data, checked here without importing torch: unknown keys, unknown names and values out of
+range are all reported at once, with the line of the file.
+"""
+
+import difflib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+import yaml
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    model_validator,
+)
+
+from distillbench.bench.errors import ConfigError
+from distillbench.bench.models import MODELS
+from distillbench.bench.registry import Registry, suggest
+from distillbench.bench.tasks import TASKS
+from distillbench.distill.methods import METHODS
+from distillbench.distill.recipe import Recipe
+
+SUITES = Path(__file__).parent / "suites"
+
+MethodNames = Registry("method", METHODS)
+TaskNames = Registry("task", TASKS)
+ModelNames = Registry("model", MODELS)
+
+
+class _Data(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class TaskSpec(_Data):
+    """A task and its options. A name alone will do."""
+
+    name: str
+    options: dict[str, Any] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_name(cls, value: object) -> object:
+        return {"name": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        TaskNames.check(self.name)
+        return self
+
+
+class ModelSpec(_Data):
+    """A model.
+
+    Attributes:
+        name: What reports call it; the model's own name where not given.
+        model: A name in the zoo, `torchvision:NAME`, `timm:NAME` or `package.module:callable`.
+        options: Keyword arguments of the model.
+        inputs: The named inputs that it sees, of a task with several; all where not given.
+        weights: A weight file (`.safetensors`, or `.pt` holding a state dict) to start from.
+        recipe: What differs from the suite's recipe for this model.
+    """
+
+    name: str
+    model: str
+    options: dict[str, Any] = {}
+    inputs: str | tuple[str, ...] | None = None
+    weights: Path | None = None
+    recipe: dict[str, Any] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named(cls, value: object) -> object:
+        if isinstance(value, str):
+            return {"name": value, "model": value}
+        if isinstance(value, dict) and "model" in value:
+            return {"name": value["model"], **value}
+        return value
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        ModelNames.check(self.model)
+        return self
+
+
+class TeacherSpec(ModelSpec):
+    """The teacher: trained first, or with `train: false` used with the weights it has.
+
+    Attributes:
+        seed: Seed of its training.
+    """
+
+    train: bool = True
+    seed: NonNegativeInt = 0
+
+
+class MethodSpec(_Data):
+    """A method, its options and weights.
+
+    Attributes:
+        name: What reports call it; the method's own name where not given.
+        method: A method's name, or `package.module:callable`.
+        options: Keyword arguments of the method.
+        weights: Weights of loss terms that differ from the method's defaults.
+        students: The students that it is applied to; all where not given.
+    """
+
+    name: str
+    method: str
+    options: dict[str, Any] = {}
+    weights: dict[str, float] = {}
+    students: tuple[str, ...] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named(cls, value: object) -> object:
+        if isinstance(value, str):
+            return {"name": value, "method": value}
+        if isinstance(value, dict) and "method" in value:
+            return {"name": value["method"], **value}
+        return value
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        MethodNames.check(self.method)
+        return self
+
+
+class MeasureSpec(_Data):
+    """How latency is measured.
+
+    Attributes:
+        batch_sizes: Samples in one forward pass.
+        max_seconds: Time limit for one model at one batch size.
+    """
+
+    batch_sizes: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] = (1, 32)
+    max_seconds: PositiveFloat = 2.0
+
+
+class Suite(_Data):
+    """What to compare, and how.
+
+    Attributes:
+        threads: CPU threads of training and of latency; torch's own choice where not given. Small
+            models are faster with one, and far less disturbed by other work on the machine.
+    """
+
+    name: Annotated[str, Field(pattern=r"^[\w.-]+$")]
+    description: str = ""
+    task: TaskSpec
+    teacher: TeacherSpec
+    students: Annotated[tuple[ModelSpec, ...], Field(min_length=1)]
+    methods: Annotated[tuple[MethodSpec, ...], Field(min_length=1)]
+    seeds: Annotated[tuple[NonNegativeInt, ...], Field(min_length=1)]
+    threads: PositiveInt | None = None
+    recipe: Recipe = Recipe()
+    measure: MeasureSpec = MeasureSpec()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        students = [student.name for student in self.students]
+        _unique("students", [*students, self.teacher.name])
+        _unique("methods", [method.name for method in self.methods])
+        _unique("seeds", self.seeds)
+        for method in self.methods:
+            for student in method.students or ():
+                if student not in students:
+                    raise ValueError(
+                        f"method '{method.name}' names the student '{student}'; "
+                        f"{suggest(student, students)}"
+                    )
+        for model in (self.teacher, *self.students):
+            self.recipe_of(model)
+        return self
+
+    def recipe_of(self, model: ModelSpec) -> Recipe:
+        """Return the suite's recipe with what differs for one model."""
+        try:
+            return Recipe.model_validate({**self.recipe.model_dump(), **model.recipe})
+        except ValidationError as error:
+            problem = error.errors()[0]
+            place = ".".join(map(str, problem["loc"]))
+            raise ValueError(f"recipe of '{model.name}': {place}: {_message(problem)}") from error
+
+    def pairs(self) -> list[tuple[ModelSpec, MethodSpec]]:
+        """Return each student with each method that is applied to it."""
+        return [
+            (student, method)
+            for student in self.students
+            for method in self.methods
+            if method.students is None or student.name in method.students
+        ]
+
+
+def _unique(what: str, values: Sequence[object]) -> None:
+    twice = sorted({str(value) for value in values if values.count(value) > 1})
+    if twice:
+        raise ValueError(f"{what}: {', '.join(twice)} is named twice; give each its own name")
+
+
+def suite_names() -> list[str]:
+    """Return the names of the suites that come with the package."""
+    return sorted(path.stem for path in SUITES.glob("*.yaml"))
+
+
+def load_suite(name: str) -> Suite:
+    """Read a suite by the name of one that comes with the package, or by a file's path.
+
+    Raises:
+        ConfigError: There is no such suite, or it is not valid; names every problem.
+    """
+    path = SUITES / f"{name}.yaml" if name in suite_names() else Path(name)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        if path.suffix in (".yaml", ".yml") or path.exists():
+            raise ConfigError(f"cannot read the suite {path}: {error}") from error
+        raise ConfigError(f"unknown suite '{name}'; {suggest(name, suite_names())}") from error
+    try:
+        document, tree = yaml.safe_load(text), yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is not valid YAML: {error}") from error
+    if not isinstance(document, dict):
+        raise ConfigError(f"{path} holds {document!r}; expected a mapping with the suite's keys")
+    try:
+        return Suite.model_validate(document)
+    except ValidationError as error:
+        problems = [
+            f"{path.name}:{_line(tree, problem['loc'])}: {'.'.join(map(str, problem['loc']))}: "
+            f"{_message(problem)}"
+            for problem in error.errors()
+        ]
+        raise ConfigError("\n".join(problems)) from error
+
+
+def _message(problem: Any) -> str:
+    """Say what is wrong and what was expected."""
+    if problem["type"] == "extra_forbidden":
+        key = str(problem["loc"][-1])
+        close = difflib.get_close_matches(key, _keys(), n=1)
+        return "there is no such key" + (f"; did you mean '{close[0]}'?" if close else "")
+    message = str(problem["msg"]).removeprefix("Value error, ")
+    value = problem["input"]
+    shown = isinstance(value, str | int | float | bool | list | None) and problem["type"] not in (
+        "missing",
+        "value_error",
+    )
+    return f"{message}, got {value!r}" if shown else message
+
+
+def _keys() -> Iterable[str]:
+    models = (Suite, TaskSpec, TeacherSpec, MethodSpec, MeasureSpec, Recipe)
+    return [name for model in models for name in model.model_fields]
+
+
+def _line(node: yaml.Node | None, place: Sequence[int | str]) -> int:
+    """Return the line, from 1, of the deepest node on the way to a place."""
+    line = 1
+    for step in place:
+        if isinstance(node, yaml.MappingNode):
+            found = [pair for pair in node.value if pair[0].value == str(step)]
+            if not found:
+                return line
+            key, node = found[0]
+            line = key.start_mark.line + 1
+        elif isinstance(node, yaml.SequenceNode) and isinstance(step, int):
+            node = node.value[step]
+            line = node.start_mark.line + 1
+    return line

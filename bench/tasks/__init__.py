@@ -1,0 +1,11 @@
+"""The tasks, one per file.
+
+`TASKS` is the one list of them: name to `module:function`. Such a function takes `data_root` and
+the options of the suite by keyword, and returns a `Task`.
+"""
+
+TASKS: dict[str, str] = {
+    "digits": "distillbench.bench.tasks.digits:digits",
+    "mnist": "distillbench.bench.tasks.mnist:mnist",
+    "image-folder": "distillbench.bench.tasks.image_folder:image_folder",
+}

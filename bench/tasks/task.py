@@ -1,0 +1,112 @@
+"""What a task is, and how one is made from tensors."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from distillbench.bench.errors import ConfigError
+from distillbench.distill.data import Inputs, Stream, Tensors, classification_head
+from distillbench.distill.method import Head
+
+Split = Tensors | Stream
+
+
+@dataclass(frozen=True)
+class Task:
+    """Data with its three splits; the heads are those of the training split.
+
+    Attributes:
+        name: What reports call it.
+        train: Trains models.
+        validation: Chooses epochs, where a recipe asks for it.
+        test: Looked at once, at the end.
+        fingerprint: Hash over the data, so that results of other data are never reused.
+    """
+
+    name: str
+    train: Split
+    validation: Split
+    test: Split
+    fingerprint: str
+
+    @property
+    def heads(self) -> tuple[Head, ...]:
+        """The heads that a model must answer."""
+        return self.train.heads
+
+    @property
+    def splits(self) -> dict[str, Split]:
+        """The splits by name."""
+        return {"train": self.train, "validation": self.validation, "test": self.test}
+
+    def to(self, device: torch.device) -> "Task":
+        """Return the same task on another device."""
+        moved = {name: split.to(device) for name, split in self.splits.items()}
+        return Task(self.name, **moved, fingerprint=self.fingerprint)
+
+    def example(self, batch_size: int) -> Inputs:
+        """Return inputs of the first training samples, repeated where there are too few."""
+        rows = torch.arange(batch_size) % len(self.train)
+        return next(self.train.batches(rows, batch_size)).inputs
+
+
+def tensor_task(
+    name: str,
+    train: tuple[Inputs, Tensor],
+    test: tuple[Inputs, Tensor],
+    *,
+    validation: tuple[Inputs, Tensor] | float = 0.1,
+    classes: int | None = None,
+) -> Task:
+    """Make a classification task from tensors.
+
+    Args:
+        name: What reports call it.
+        train: Inputs, (N, ...) or a mapping of named tensors, and labels, (N,).
+        test: Likewise.
+        validation: Likewise, or the share of the training samples, drawn with a fixed seed, that
+            is set aside for it.
+        classes: Number of classes, where the training labels do not show all.
+
+    Raises:
+        ConfigError: The tensors do not fit together.
+    """
+    if isinstance(validation, float):
+        if not 0 < validation < 1:
+            raise ConfigError(f"the validation share is {validation}; expected it within (0, 1)")
+        order = torch.randperm(len(train[1]), generator=torch.Generator().manual_seed(0))
+        aside = max(1, round(len(order) * validation))
+        validation, train = _rows(train, order[:aside]), _rows(train, order[aside:])
+    try:
+        head = classification_head(train[1], classes)
+        splits = {}
+        for split, (inputs, labels) in {
+            "train": train,
+            "validation": validation,
+            "test": test,
+        }.items():
+            classification_head(labels, head.classes)
+            splits[split] = Tensors(inputs, labels, [head])
+    except ValueError as error:
+        raise ConfigError(f"task '{name}': {error}") from error
+    return Task(name, **splits, fingerprint=_fingerprint(splits))
+
+
+def _rows(pair: tuple[Inputs, Tensor], rows: Tensor) -> tuple[Inputs, Tensor]:
+    inputs, labels = pair
+    if isinstance(inputs, Tensor):
+        return inputs[rows], labels[rows]
+    return {name: value[rows] for name, value in inputs.items()}, labels[rows]
+
+
+def _fingerprint(splits: Mapping[str, Tensors]) -> str:
+    sha = hashlib.sha256()
+    for split, data in splits.items():
+        inputs = {"inputs": data.inputs} if isinstance(data.inputs, Tensor) else data.inputs
+        for name, tensor in {**inputs, **data.targets}.items():
+            sha.update(f"{split} {name} {tensor.dtype} {tuple(tensor.shape)};".encode())
+            sha.update(tensor.cpu().contiguous().numpy().tobytes())
+    return sha.hexdigest()

@@ -1,0 +1,67 @@
+"""The distillation engine: a teacher and a method turn a student into a trained student.
+
+Names are imported on first use, so that reading a suite (its recipe, its methods' names) does not
+import torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from distillbench.distill.data import Samples, Stream, Tensors, classification_head
+    from distillbench.distill.engine import Trained, distil, distil_online, train
+    from distillbench.distill.method import Batch, Head, Method, Output, Probe, Progress
+    from distillbench.distill.methods import METHODS
+    from distillbench.distill.methods.fitnet import FitNet
+    from distillbench.distill.methods.interpolate import Interpolate
+    from distillbench.distill.methods.kd import KD
+    from distillbench.distill.methods.none import Alone
+    from distillbench.distill.network import Network
+    from distillbench.distill.recipe import Recipe
+    from distillbench.distill.teacher import TeacherCache
+
+_HOME = {
+    "data": ("Samples", "Stream", "Tensors", "classification_head"),
+    "engine": ("Trained", "distil", "distil_online", "train"),
+    "method": ("Batch", "Head", "Method", "Output", "Probe", "Progress"),
+    "methods": ("METHODS",),
+    "methods.fitnet": ("FitNet",),
+    "methods.interpolate": ("Interpolate",),
+    "methods.kd": ("KD",),
+    "methods.none": ("Alone",),
+    "network": ("Network",),
+    "recipe": ("Recipe",),
+    "teacher": ("TeacherCache",),
+}
+
+__all__ = [
+    "KD",
+    "METHODS",
+    "Alone",
+    "Batch",
+    "FitNet",
+    "Head",
+    "Interpolate",
+    "Method",
+    "Network",
+    "Output",
+    "Probe",
+    "Progress",
+    "Recipe",
+    "Samples",
+    "Stream",
+    "TeacherCache",
+    "Tensors",
+    "Trained",
+    "classification_head",
+    "distil",
+    "distil_online",
+    "train",
+]
+
+
+def __getattr__(name: str) -> object:
+    for module, names in _HOME.items():
+        if name in names:
+            return getattr(import_module(f"{__name__}.{module}"), name)
+    raise AttributeError(f"module '{__name__}' has no attribute '{name}'")

@@ -1,0 +1,245 @@
+"""Training data as the engine sees it: batches taken by row number.
+
+`Tensors` holds a split in memory, on the device, and takes a batch with one gather. `Stream` reads
+anything larger through a DataLoader. Both give the same samples for the same row numbers.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence, Sized
+from dataclasses import dataclass
+from typing import Any, Protocol, cast
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from distillbench.distill.method import Head
+
+Inputs = Tensor | Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Samples:
+    """A batch of samples.
+
+    Attributes:
+        inputs: (N, ...), or a mapping of named tensors with N as their first axis.
+        targets: By head: (N,) class indices, or (N, D) values.
+        index: (N,) row numbers in the split.
+    """
+
+    inputs: Inputs
+    targets: Mapping[str, Tensor]
+    index: Tensor
+
+
+class Data(Protocol):
+    """A split that the engine can train on or predict."""
+
+    heads: tuple[Head, ...]
+    deterministic: bool
+    """Whether a row gives the same inputs each time it is read."""
+
+    def __len__(self) -> int: ...
+
+    @property
+    def device(self) -> torch.device:
+        """Where the batches lie."""
+        ...
+
+    def batches(self, order: Tensor, batch_size: int) -> Iterator[Samples]:
+        """Give the rows `order`, (M,) on the CPU, in batches of `batch_size`, the last one short."""
+        ...
+
+
+def _take(values: Inputs, index: Tensor) -> Inputs:
+    if isinstance(values, Tensor):
+        return values.index_select(0, index)
+    return {name: value.index_select(0, index) for name, value in values.items()}
+
+
+def _move(values: Inputs, device: torch.device) -> Inputs:
+    if isinstance(values, Tensor):
+        return values.to(device, non_blocking=True)
+    return {name: value.to(device, non_blocking=True) for name, value in values.items()}
+
+
+def _named(values: Inputs) -> Mapping[str, Tensor]:
+    return {"inputs": values} if isinstance(values, Tensor) else values
+
+
+def classification_head(target: Tensor, classes: int | None = None, name: str = "label") -> Head:
+    """Describe a classification head by its training targets.
+
+    Args:
+        target: (N,) class indices.
+        classes: Number of classes; the largest target plus one where it is not given.
+        name: The name of the head.
+
+    Raises:
+        ValueError: A target is not an integer in [0, classes).
+    """
+    if target.ndim != 1 or target.is_floating_point():
+        raise ValueError(
+            f"head '{name}': class targets have shape {tuple(target.shape)} and dtype "
+            f"{target.dtype}; expected a vector of integers"
+        )
+    classes = int(target.max()) + 1 if classes is None else classes
+    outside = ((target < 0) | (target >= classes)).nonzero()
+    if len(outside):
+        row = int(outside[0])
+        raise ValueError(
+            f"head '{name}': row {row} has label {int(target[row])}, outside the {classes} classes "
+            f"0 to {classes - 1}"
+        )
+    counts = torch.bincount(target, minlength=classes)
+    return Head(name, "classification", classes, counts=tuple(counts.tolist()))
+
+
+class Tensors:
+    """A split in memory.
+
+    Args:
+        inputs: (N, ...), or a mapping of named tensors with N rows each.
+        targets: (N,) class indices, or a mapping by head.
+        heads: The heads that the targets belong to. Where not given, each target is a
+            classification head with the classes that it shows.
+
+    Raises:
+        ValueError: The tensors differ in rows, there are none, or a head has no target.
+    """
+
+    deterministic = True
+
+    def __init__(
+        self,
+        inputs: Inputs,
+        targets: Tensor | Mapping[str, Tensor],
+        heads: Sequence[Head] | None = None,
+    ) -> None:
+        if isinstance(targets, Tensor):
+            targets = {heads[0].name if heads else "label": targets}
+        if heads is None:
+            heads = [classification_head(target, name=name) for name, target in targets.items()]
+        if {head.name for head in heads} != set(targets):
+            raise ValueError(
+                f"heads {[head.name for head in heads]} and targets {list(targets)} differ; "
+                "give one target for each head"
+            )
+        rows = {name: len(value) for name, value in {**_named(inputs), **targets}.items()}
+        if len(set(rows.values())) != 1 or 0 in rows.values():
+            raise ValueError(f"rows by tensor are {rows}; expected the same number, at least 1")
+        self.inputs = inputs
+        self.targets = dict(targets)
+        self.heads = tuple(heads)
+
+    def __len__(self) -> int:
+        return len(next(iter(self.targets.values())))
+
+    @property
+    def device(self) -> torch.device:
+        """Where the tensors lie."""
+        return next(iter(self.targets.values())).device
+
+    def to(self, device: torch.device) -> "Tensors":
+        """Return the same split on another device."""
+        targets = {name: target.to(device) for name, target in self.targets.items()}
+        return Tensors(_move(self.inputs, device), targets, self.heads)
+
+    def batches(self, order: Tensor, batch_size: int) -> Iterator[Samples]:
+        """Give the rows `order`, (M,), in batches of `batch_size`, the last one short."""
+        for index in torch.split(order.to(self.device), batch_size):
+            targets = {name: target.index_select(0, index) for name, target in self.targets.items()}
+            yield Samples(_take(self.inputs, index), targets, index)
+
+
+class _Rows(Dataset[tuple[Any, Any, int]]):
+    """A map-style data set that also gives each sample's row number."""
+
+    def __init__(self, dataset: Dataset[Any]) -> None:
+        self.dataset = dataset
+
+    def __len__(self) -> int:
+        return len(cast("Sized", self.dataset))
+
+    def __getitem__(self, row: int) -> tuple[Any, Any, int]:
+        inputs, targets = self.dataset[row]
+        return inputs, targets, row
+
+
+class _Order(Sampler[int]):
+    """An order of rows that can be exchanged, so that workers outlive an epoch."""
+
+    def __init__(self) -> None:
+        self.rows: list[int] = []
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.rows)
+
+
+class Stream:
+    """A split that is read sample by sample, for data larger than memory.
+
+    Args:
+        dataset: Map-style; gives (inputs, targets), each a tensor, a number or a mapping of them.
+        heads: The heads that the targets belong to.
+        device: Where batches are put.
+        workers: Loader processes; 0 reads in this process.
+        deterministic: Whether a row gives the same inputs each time; False for a data set that
+            augments its samples itself. Teacher outputs are cached only where it is True.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset[Any],
+        heads: Sequence[Head],
+        *,
+        device: torch.device | None = None,
+        workers: int = 0,
+        deterministic: bool = True,
+    ) -> None:
+        self.dataset = _Rows(dataset)
+        self.heads = tuple(heads)
+        self.deterministic = deterministic
+        self.workers = workers
+        self._device = device or torch.device("cpu")
+        self._loader: DataLoader[tuple[Any, Any, int]] | None = None
+        self._order = _Order()
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the batches are put."""
+        return self._device
+
+    def to(self, device: torch.device) -> "Stream":
+        """Return the same split with batches on another device."""
+        return Stream(
+            self.dataset.dataset,
+            self.heads,
+            device=device,
+            workers=self.workers,
+            deterministic=self.deterministic,
+        )
+
+    def batches(self, order: Tensor, batch_size: int) -> Iterator[Samples]:
+        """Give the rows `order`, (M,), in batches of `batch_size`, the last one short."""
+        if self._loader is None or self._loader.batch_size != batch_size:
+            self._loader = DataLoader(
+                self.dataset,
+                batch_size=batch_size,
+                sampler=self._order,
+                num_workers=self.workers,
+                persistent_workers=self.workers > 0,
+                pin_memory=self._device.type == "cuda",
+            )
+        self._order.rows = order.tolist()
+        for inputs, targets, index in self._loader:
+            if isinstance(targets, Tensor):
+                targets = {self.heads[0].name: targets}
+            named = cast("Mapping[str, Tensor]", _move(targets, self._device))
+            yield Samples(_move(inputs, self._device), named, index.to(self._device))

@@ -1,0 +1,158 @@
+"""One network in training: its loss, its optimiser and the steps it takes."""
+
+import functools
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from distillbench.distill.data import Samples
+from distillbench.distill.method import Batch, Head, Method, Output, Progress
+from distillbench.distill.network import Network
+from distillbench.distill.recipe import Recipe
+from distillbench.distill.taps import Taps
+from distillbench.distill.teacher import Outputs, Source
+
+CHECK_EVERY = 200
+
+
+class DivergedError(RuntimeError):
+    """A loss stopped being a finite number."""
+
+
+def supervised_loss(head: Head, logits: Tensor, target: Tensor) -> Tensor:
+    """Return cross-entropy, or the mean squared error of a regression head, over the batch."""
+    if head.kind == "classification":
+        return F.cross_entropy(logits, target)
+    return F.mse_loss(logits, target)
+
+
+def build_optimizer(recipe: Recipe, parameters: Sequence[nn.Parameter]) -> torch.optim.Optimizer:
+    """Return the recipe's optimiser, in the fused form that updates all tensors in one call."""
+    lr, decay = recipe.lr, recipe.weight_decay
+    if recipe.optimizer == "sgd":
+        return torch.optim.SGD(
+            parameters, lr, momentum=recipe.momentum, weight_decay=decay, fused=True
+        )
+    kind = torch.optim.Adam if recipe.optimizer == "adam" else torch.optim.AdamW
+    return kind(parameters, lr, weight_decay=decay, fused=True)
+
+
+class Learner:
+    """Trains one network by the recipe, on the labels and on what a method adds.
+
+    Args:
+        network: What is trained.
+        heads: The heads that it answers.
+        recipe: How it is trained.
+        steps_per_epoch: Optimiser steps in an epoch.
+        method: The objective, prepared for this network; its own parameters are trained too.
+        weights: Weight of each term of the loss, `ce` (supervised) among them.
+        teacher: Where the teacher's outputs come from, for a method that looks at them.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        heads: Sequence[Head],
+        recipe: Recipe,
+        steps_per_epoch: int,
+        *,
+        method: Method,
+        weights: Mapping[str, float],
+        teacher: Source | None = None,
+    ) -> None:
+        self.network, self.method, self.weights = network, method, dict(weights)
+        self._recipe, self._steps_per_epoch = recipe, steps_per_epoch
+        self._heads = tuple(heads)
+        self._method_heads = self._heads if method.family == "response" else self._heads[:1]
+        self._teacher = teacher
+        parameters = [*network.module.parameters(), *method.parameters()]
+        self._parameters = [p for p in parameters if p.requires_grad]
+        self._optimizer = build_optimizer(recipe, self._parameters)
+        self._taps = Taps(network.module, method.student_taps)
+        self._sums: dict[str, Tensor] = {}
+        self._steps = 0
+
+    @property
+    def taps(self) -> Taps:
+        """The student's taps, to be open while steps are taken."""
+        return self._taps
+
+    def step(self, samples: Samples, progress: Progress) -> None:
+        """Take one optimiser step.
+
+        Raises:
+            DivergedError: The loss is not finite; looked at every 200 steps and at an epoch's end.
+        """
+        with self._precision(samples.index.device):
+            loss = self._loss(samples, progress)
+        self._optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        if self._recipe.clip_norm is not None:
+            nn.utils.clip_grad_norm_(self._parameters, self._recipe.clip_norm)
+        rate = self._recipe.rate(progress.step, self._steps_per_epoch)
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate
+        self._optimizer.step()
+        self._steps += 1
+        if self._steps % CHECK_EVERY == 0:
+            self._check(progress.epoch)
+
+    def end_epoch(self, epoch: int) -> dict[str, float]:
+        """Return the mean of each unweighted loss term over the epoch, and start anew.
+
+        Raises:
+            DivergedError: A term is not finite.
+        """
+        self._check(epoch)
+        means = {name: float(total) / self._steps for name, total in self._sums.items()}
+        self._sums, self._steps = {}, 0
+        return means
+
+    def _precision(self, device: torch.device) -> AbstractContextManager[object]:
+        if self._recipe.precision == "float32":
+            return nullcontext()
+        return torch.autocast(device.type, dtype=torch.bfloat16)
+
+    def _loss(self, samples: Samples, progress: Progress) -> Tensor:
+        logits = self.network(samples.inputs, self._heads)
+        student = Outputs(logits, self._taps.collect())
+        terms = []
+        for head in self._heads:
+            loss = supervised_loss(head, logits[head.name], samples.targets[head.name])
+            terms.append(self._count("ce", loss, head.weight))
+        if self._teacher is not None:
+            terms += self._distilled(samples, student, self._teacher(samples), progress)
+        return functools.reduce(torch.add, terms)
+
+    def _distilled(
+        self, samples: Samples, student: Outputs, teacher: Outputs, progress: Progress
+    ) -> Iterator[Tensor]:
+        """Give the method's terms, weighted."""
+        for head in self._method_heads:
+            target = samples.targets[head.name]
+            found = self.method.loss(
+                Output(student.logits[head.name], student.features),
+                Output(teacher.logits[head.name], teacher.features),
+                Batch(target, samples.index, head, progress),
+            )
+            for name, term in found.items():
+                yield self._count(name, term, head.weight)
+
+    def _count(self, name: str, term: Tensor, share: float) -> Tensor:
+        """Add a term to the epoch's sums and return it weighted."""
+        seen = term.detach()
+        seen = seen if share == 1.0 else seen * share
+        self._sums[name] = self._sums[name] + seen if name in self._sums else seen
+        return term * (self.weights[name] * share)
+
+    def _check(self, epoch: int) -> None:
+        for name, total in self._sums.items():
+            if not torch.isfinite(total):
+                raise DivergedError(
+                    f"the loss '{name}' became {float(total)} in epoch {epoch + 1}; "
+                    "lower the learning rate or the weight of the term"
+                )

@@ -1,0 +1,178 @@
+"""The contract of a distillation method, and what a method is given.
+
+A method owns only the parameters that its objective itself trains. Forward passes, the supervised
+loss, the weighting of terms, the optimiser and the schedule belong to the engine.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
+
+from torch import Tensor, nn
+
+HeadKind = Literal["classification", "regression"]
+Family = Literal["control", "response", "relation", "feature", "weights"]
+
+
+@dataclass(frozen=True)
+class Head:
+    """One output of a model.
+
+    Attributes:
+        name: The key under which targets and outputs are found.
+        kind: What the output means; it decides the supervised loss.
+        classes: C, the number of classes; of a regression head D, the number of values.
+        weight: The share of this head in a sum over heads.
+        counts: Training samples per class, length C; empty for a regression head.
+    """
+
+    name: str
+    kind: HeadKind
+    classes: int
+    weight: float = 1.0
+    counts: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Output:
+    """What one network produced for a batch, for one head.
+
+    Attributes:
+        logits: (N, C); (N, D) for a regression head.
+        features: Outputs of the tapped submodules by their dotted path.
+    """
+
+    logits: Tensor
+    features: Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far the training is.
+
+    Attributes:
+        epoch: Epochs finished, from 0.
+        step: Optimiser steps finished, from 0: the number of the step that is being taken, in
+            `after_step` that of the step just taken.
+        steps: Optimiser steps that the whole training takes.
+        epochs: Epochs that it takes, each of as many steps.
+    """
+
+    epoch: int
+    step: int
+    steps: int
+    epochs: int = 1
+
+    @property
+    def fraction(self) -> float:
+        """Share of the steps that are finished, in [0, 1]."""
+        return self.step / self.steps
+
+    @property
+    def ends_epoch(self) -> bool:
+        """Whether this step is the last one of its epoch.
+
+        Raises:
+            ValueError: `epochs` does not cover `epoch`, or does not divide `steps`.
+        """
+        if self.epoch >= self.epochs or self.steps % self.epochs:
+            raise ValueError(
+                f"epoch {self.epoch} of {self.epochs} with {self.steps} steps in all; expected an "
+                "epoch below `epochs`, and epochs of as many steps each"
+            )
+        return (self.step + 1) % (self.steps // self.epochs) == 0
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What a method may know of a batch beside the two outputs.
+
+    Attributes:
+        target: (N,) class indices, or (N, D) values.
+        index: (N,) row numbers in the training split.
+        head: The head that `target` and the logits belong to.
+        progress: How far the training is.
+    """
+
+    target: Tensor
+    index: Tensor
+    head: Head
+    progress: Progress
+
+
+@dataclass(frozen=True)
+class Call:
+    """The shapes that one submodule met in a probing forward pass, batch axis first."""
+
+    input: tuple[int, ...]
+    output: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A network as a method's preparation sees it.
+
+    Attributes:
+        model: The network itself, in the state in which training starts.
+        calls: Shapes of each submodule's first call, by dotted path, in order of completion;
+            submodules that did not run, or whose output holds no tensor, are absent.
+    """
+
+    model: nn.Module
+    calls: Mapping[str, Call] = field(default_factory=dict)
+
+
+class Method(nn.Module):
+    """One distillation objective.
+
+    Subclasses take their hyper-parameters as keyword-only constructor arguments, with the defaults
+    of the paper, and check them there.
+
+    Attributes:
+        family: What the method compares. A response method is called once per head, and its terms
+            are added by the heads' weights; any other is called once, with the first head.
+        year: Year of publication.
+        paper: Authors, title and venue.
+        default_weights: Weight of each term that `loss` names, and of `ce`, the supervised loss.
+        uses_outputs: Whether `loss` looks at the teacher's outputs; where it does not, the teacher
+            is not run.
+        student_taps: Submodules of the student whose outputs `loss` needs.
+        teacher_taps: The same of the teacher.
+        moved: Set by a method that changed the student's weights itself. The engine then
+            recomputes the batch-norm statistics before they are next used, and clears it.
+    """
+
+    family: ClassVar[Family]
+    year: ClassVar[int]
+    paper: ClassVar[str]
+    default_weights: ClassVar[Mapping[str, float]]
+    uses_outputs: ClassVar[bool] = True
+    student_taps: tuple[str, ...] = ()
+    teacher_taps: tuple[str, ...] = ()
+    moved: bool = False
+
+    def prepare(self, student: Probe, teacher: Probe, head: Head) -> None:
+        """Build what depends on the pair: projectors, index maps, the student's initial weights.
+
+        Raises:
+            ValueError: The method does not apply to this pair.
+        """
+
+    def loss(self, student: Output, teacher: Output, batch: Batch) -> dict[str, Tensor]:
+        """Return the unweighted terms of the objective by name, each a scalar."""
+        return {}
+
+    def after_step(self, student: nn.Module, teacher: nn.Module, progress: Progress) -> None:
+        """Act in weight space once per training step.
+
+        With a finished teacher this follows the student's optimiser step. Where the two train
+        together it stands between the teacher's optimiser step and the student's.
+        """
+
+    def shipped(self, student: nn.Module) -> nn.Module:
+        """Return what runs at inference, when that is more than the student."""
+        return student
+
+    def notes(self) -> dict[str, object]:
+        """Return what the record should keep about this pair, as JSON values."""
+        return {}

@@ -1,0 +1,92 @@
+"""How to train: a recipe is data, checked here, and the same for every method of a comparison."""
+
+import math
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
+
+
+class Augmentation(BaseModel):
+    """One random transform of whole batches.
+
+    Attributes:
+        name: `random_crop` or `random_flip`, which draw for each sample; or a class of
+            `torchvision.transforms.v2`, which draws once for the batch.
+        options: Its keyword arguments.
+        input: The named input that it applies to, where there are several.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    options: dict[str, Any] = {}
+    input: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_name(cls, value: object) -> object:
+        return {"name": value} if isinstance(value, str) else value
+
+
+class Recipe(BaseModel):
+    """How to train a model.
+
+    The learning rate follows `schedule` from step to step: `cosine` falls from `lr` to 0, `step`
+    multiplies it by `gamma` at each of the `milestones` (in epochs), and `warmup_epochs` of linear
+    rise come first. An incomplete last batch of an epoch is left out.
+
+    Attributes:
+        select: The epoch whose weights are kept: the last, or the best on the validation split.
+        teacher_cache_bytes: The most memory that cached teacher outputs may take.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    epochs: PositiveInt = 10
+    batch_size: PositiveInt = 128
+    optimizer: Literal["sgd", "adam", "adamw"] = "sgd"
+    lr: PositiveFloat = 0.05
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    weight_decay: NonNegativeFloat = 5e-4
+    schedule: Literal["constant", "cosine", "step"] = "cosine"
+    milestones: tuple[PositiveInt, ...] = ()
+    gamma: PositiveFloat = 0.1
+    warmup_epochs: NonNegativeInt = 0
+    clip_norm: PositiveFloat | None = None
+    precision: Literal["float32", "bfloat16"] = "float32"
+    channels_last: bool = False
+    augment: tuple[Augmentation, ...] = ()
+    select: Literal["last", "best"] = "last"
+    teacher_cache_bytes: NonNegativeInt = 2 * 2**30
+    seed: NonNegativeInt = 0
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if (self.schedule == "step") != bool(self.milestones):
+            raise ValueError(
+                f"schedule is '{self.schedule}' and milestones are {list(self.milestones)}; "
+                "milestones belong to the schedule 'step', which needs at least one"
+            )
+        return self
+
+    def rate(self, step: int, steps_per_epoch: int) -> float:
+        """Return the learning rate of a step, counted from 0."""
+        warmup = self.warmup_epochs * steps_per_epoch
+        if step < warmup:
+            return self.lr * (step + 1) / (warmup + 1)
+        if self.schedule == "cosine":
+            total = self.epochs * steps_per_epoch - warmup
+            return self.lr * 0.5 * (1 + math.cos(math.pi * (step - warmup) / total))
+        if self.schedule == "step":
+            epoch = step // steps_per_epoch
+            return self.lr * self.gamma ** sum(epoch >= mark for mark in self.milestones)
+        return self.lr

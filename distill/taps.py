@@ -1,0 +1,84 @@
+"""Features of a network by dotted module path, through forward hooks that are always removed."""
+
+import difflib
+from collections.abc import Sequence
+from types import TracebackType
+
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from distillbench.distill.network import first_tensor
+
+
+class Taps:
+    """Captures the outputs of named submodules while it is open as a context.
+
+    A later in-place operation (`ReLU(inplace=True)`, `x += y`) would overwrite a captured tensor.
+    So the first forward pass captures copies, and finds by the tensors' version counters which
+    ones were overwritten; from then on only those are copied.
+
+    Args:
+        module: The network.
+        paths: Dotted paths of its submodules. Of a submodule that returns a tuple or a mapping
+            (a recurrent layer), the first tensor is taken.
+
+    Raises:
+        ValueError: A path names no submodule.
+    """
+
+    def __init__(self, module: nn.Module, paths: Sequence[str]) -> None:
+        known = dict(module.named_modules())
+        for path in paths:
+            if path not in known or not path:
+                close = difflib.get_close_matches(path, known, n=3) or list(known)[1:]
+                raise ValueError(f"the model has no layer '{path}'; it has {', '.join(close)}")
+        self._modules = {path: known[path] for path in paths}
+        self._copied = set(paths)
+        self._settled = False
+        self._captured: dict[str, tuple[Tensor, Tensor, int]] = {}
+        self._hooks: list[RemovableHandle] = []
+
+    def __enter__(self) -> "Taps":
+        for path, module in self._modules.items():
+            hook = module.register_forward_hook(lambda _, __, out, path=path: self._keep(path, out))
+            self._hooks.append(hook)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for hook in self._hooks:
+            hook.remove()
+        self._hooks.clear()
+        self._captured.clear()
+
+    def _keep(self, path: str, output: object) -> None:
+        tensor = first_tensor(output)
+        if tensor is None:
+            raise ValueError(f"layer '{path}' gave a {type(output).__name__} without a tensor")
+        kept = tensor.clone() if path in self._copied else tensor
+        self._captured[path] = (kept, tensor, tensor._version)
+
+    def collect(self) -> dict[str, Tensor]:
+        """Return what the last forward pass captured, and forget it.
+
+        Raises:
+            RuntimeError: A layer did not run, or its output was overwritten in this pass though
+                not in the first one.
+        """
+        captured, self._captured = self._captured, {}
+        absent = [path for path in self._modules if path not in captured]
+        if absent:
+            raise RuntimeError(f"the layers {absent} did not run in the last forward pass")
+        overwritten = {path for path, (_, own, then) in captured.items() if own._version != then}
+        if not self._settled:
+            self._copied, self._settled = overwritten, True
+        elif not overwritten <= self._copied:
+            raise RuntimeError(
+                f"the outputs of {sorted(overwritten - self._copied)} were overwritten in place in "
+                "this forward pass but not in the first one; tap another layer"
+            )
+        return {path: kept for path, (kept, _, _) in captured.items()}

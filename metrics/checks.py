@@ -1,0 +1,62 @@
+"""Checks that the quality metrics share: one place decides what a usable split looks like.
+
+A metric over a split that holds one broken row is a wrong number, so every check names the first
+row that breaks the rule instead of skipping it.
+"""
+
+import torch
+from torch import Tensor
+
+
+def check_finite(name: str, values: Tensor) -> None:
+    """Raise ValueError unless `values`, (N, ...), is free of NaN and infinity."""
+    finite = torch.isfinite(values)
+    if bool(finite.all()):
+        return
+    row = int((~finite.flatten(1).all(dim=1)).nonzero()[0])
+    entry = values[row].flatten()
+    bad = entry[~torch.isfinite(entry)][0].item()
+    raise ValueError(
+        f"{name} row {row} holds {bad}: expected finite numbers; "
+        "find the first step that made them (a diverged run, or a division by zero)"
+    )
+
+
+def check_logits(name: str, logits: Tensor) -> None:
+    """Raise ValueError unless `logits` is (N, C) with N and C at least 1, floating and finite."""
+    if logits.ndim != 2 or logits.shape[0] == 0 or logits.shape[1] == 0:
+        raise ValueError(
+            f"{name} has shape {tuple(logits.shape)}: expected (N, C), "
+            "one row of class scores for each sample of a split that is not empty"
+        )
+    if not logits.is_floating_point():
+        raise ValueError(f"{name} has dtype {logits.dtype}: expected floating-point class scores")
+    check_finite(name, logits)
+
+
+def check_labels(target: Tensor, logits: Tensor) -> None:
+    """Raise ValueError unless `target`, (N,), holds class indices for `logits`, (N, C)."""
+    rows, classes = logits.shape
+    if target.ndim != 1 or target.shape[0] != rows:
+        raise ValueError(
+            f"target has shape {tuple(target.shape)}: expected ({rows},), "
+            f"one class index for each of the {rows} rows of logits"
+        )
+    if target.is_floating_point() or target.is_complex() or target.dtype == torch.bool:
+        raise ValueError(f"target has dtype {target.dtype}: expected integer class indices")
+    outside = (target < 0) | (target >= classes)
+    if bool(outside.any()):
+        row = int(outside.nonzero()[0])
+        raise ValueError(
+            f"target row {row} is class {int(target[row])}: expected 0 to {classes - 1}, "
+            f"since logits has {classes} columns; check the head's number of classes"
+        )
+
+
+def check_same_shape(name: str, values: Tensor, other_name: str, other: Tensor) -> None:
+    """Raise ValueError unless the two tensors have one shape."""
+    if values.shape != other.shape:
+        raise ValueError(
+            f"{name} has shape {tuple(values.shape)} and {other_name} {tuple(other.shape)}: "
+            "expected the same, row by row over the same split"
+        )

@@ -1,0 +1,8 @@
+"""Reports: records in; tables, figures, Markdown and CSV out. Never imports torch."""
+
+from distillbench.reports.console import summary_table
+from distillbench.reports.report import write_report
+from distillbench.reports.summary import summarize
+from distillbench.reports.tidy import latency_samples, tidy
+
+__all__ = ["latency_samples", "summarize", "summary_table", "tidy", "write_report"]

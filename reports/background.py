@@ -1,0 +1,133 @@
+"""What stands behind the numbers: methods and recipe, trainings, failures, provenance."""
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from distillbench.bench.records import Run
+from distillbench.reports import numbers
+from distillbench.reports.markup import Markdown, code, compact, table
+from distillbench.reports.summary import trainings
+from distillbench.reports.tidy import NOT_RUN
+
+LONGEST_MESSAGE = 400
+
+
+def methods_table(run: Run) -> Markdown:
+    """Return each method with its options and the weights of its loss terms, as recorded."""
+    found: dict[str, list[object]] = {}
+    for (kind, _, method), recorded in trainings(run).items():
+        if kind == "student" and method not in found:
+            first = recorded[0]
+            options = compact(first.options) if first.options else "defaults"
+            found[method] = [method, options, compact(first.weights), f"{first.select} epoch"]
+    return table(
+        ["method", "options", "weights of loss terms", "kept"], list(found.values()), "llll"
+    )
+
+
+def recipe_table(run: Run) -> Markdown:
+    """Return the suite's recipe, one option per row."""
+    recipe = run.manifest.suite.get("recipe")
+    return table(["option", "value"], [[k, compact(v)] for k, v in _items(recipe)], "ll")
+
+
+def recipe_changes(run: Run) -> list[str]:
+    """Return, for each model that departs from the suite's recipe, in what."""
+    suite = run.manifest.suite
+    students = suite.get("students")
+    models = [suite.get("teacher"), *(students if isinstance(students, list | tuple) else [])]
+    return [
+        f"model {model.get('name')}: {compact(model['recipe'])}"
+        for model in models
+        if isinstance(model, Mapping) and model.get("recipe")
+    ]
+
+
+def training_table(run: Run) -> Markdown:
+    """Return seconds, teacher cache, train-only parameters and notes of each model and method."""
+    rows: list[list[object]] = []
+    for (_, model, method), recorded in trainings(run).items():
+        first = recorded[0]
+        mean = sum(training.seconds for training in recorded) / len(recorded)
+        notes = compact(first.notes) if first.notes else numbers.MISSING
+        rows.append(
+            [
+                model,
+                method or Markdown("*teacher*"),
+                numbers.three(mean),
+                numbers.short(max(training.train_only_parameters for training in recorded)),
+                _cache(first.teacher_cache),
+                notes,
+            ]
+        )
+    headers = ["model", "method", "seconds", "train-only parameters", "teacher cache", "notes"]
+    return table(headers, rows, "llrrll")
+
+
+def _cache(note: Mapping[str, Any] | None) -> str:
+    if note is None:
+        return "teacher not run"
+    if note.get("used"):
+        return f"used, {numbers.size(note.get('nbytes', note.get('bytes')))}"
+    return f"not used: {note.get('reason')}"
+
+
+def failures_table(run: Run) -> Markdown | None:
+    """Return every cell that did not finish and why; None where all finished."""
+    rows = list(_failures(run))
+    return table(["cell", "status", "cause", "message"], rows, "llll") if rows else None
+
+
+def _failures(run: Run) -> Iterator[list[object]]:
+    for cell in run.manifest.cells:
+        record = run.records.get(cell.id)
+        if record is None:
+            yield [cell.id, NOT_RUN, numbers.MISSING, "there is no record of this cell yet"]
+        elif record.status != "done":
+            failure = record.failure
+            message = failure.message[:LONGEST_MESSAGE] if failure else numbers.MISSING
+            yield [cell.id, record.status, failure.kind if failure else numbers.MISSING, message]
+
+
+def provenance_table(run: Run) -> Markdown:
+    """Return when, where and with what the run was made; what is not known is left out."""
+    manifest = run.manifest
+    samples = compact(manifest.samples)
+    rows = [("started", manifest.started), ("samples", samples), *_flat(manifest.environment)]
+    return table(["what", "value"], rows, "ll")
+
+
+def _flat(values: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, str]]:
+    for name, value in values.items():
+        if value is None or name == "reasons":
+            continue
+        if name == "versions" and isinstance(value, Mapping):
+            yield name, ", ".join(f"{package} {v}" for package, v in value.items() if v)
+        elif isinstance(value, Mapping):
+            yield from _flat(value, f"{above}{name} ")
+        else:
+            yield f"{above}{name}".replace("_", " "), compact(value)
+
+
+def commands(run: Run) -> Markdown:
+    """Return the command that made the run, as a block."""
+    return code(run.manifest.command, "sh")
+
+
+def suite_block(run: Run) -> Markdown:
+    """Return the suite with all defaults filled in, as a block."""
+    return code(json.dumps(run.manifest.suite, indent=1, ensure_ascii=False, default=str), "json")
+
+
+def uncounted(run: Run) -> list[str]:
+    """Return, for each model whose MACs are in doubt, what could not be counted."""
+    return [
+        f"MACs of {name}: {compact(cost.macs_unaccounted) or 'two counts differ'}"
+        for name, cost in run.costs.items()
+        if not cost.macs_exact
+    ]
+
+
+def _items(mapping: Any) -> list[tuple[str, Any]]:
+    return list(mapping.items()) if isinstance(mapping, Mapping) else []

@@ -1,0 +1,105 @@
+"""The whole distribution of single forward passes: a median alone hides the slow ones."""
+
+import textwrap
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter
+
+from distillbench.bench.statistics import quantile
+from distillbench.reports import numbers
+from distillbench.reports.figures import style
+
+MARKED = ((0.5, "p50", "o"), (0.95, "p95", "^"))
+
+
+def latency_distribution(
+    samples: pd.DataFrame, teacher: str | None, conditions: str
+) -> tuple[Figure, str]:
+    """Draw the share of passes that took at most so long, one curve per model.
+
+    Args:
+        samples: Rows of `latency_samples` of one device, batch size and number of threads.
+        teacher: The teacher's name, drawn in black; None where there is none.
+        conditions: What was measured with and on, in words.
+
+    Returns:
+        The figure and its text alternative.
+
+    Raises:
+        NothingToDrawError: There are no samples.
+    """
+    by_model = {
+        str(name): np.sort(part["sample_ms"].to_numpy(dtype=np.float64))
+        for name, part in samples.groupby("model", sort=False)
+    }
+    if not by_model:
+        raise style.NothingToDrawError("no latency was measured")
+    looks = style.looks([name for name in by_model if name != teacher])
+    if teacher in by_model:
+        looks = {str(teacher): style.TEACHER_LOOK, **looks}
+    with style.styled():
+        figure = style.new_figure(3.8)
+        axes = figure.add_subplot()
+        style.scale_axis(axes, [edge for taken in by_model.values() for edge in _edges(taken)])
+        for name, look in looks.items():
+            _curve(axes, by_model[name], look)
+        _label(axes, conditions)
+        figure.legend(handles=_legend(looks), loc="outside right upper")
+    return figure, _alt(by_model, conditions)
+
+
+def _edges(taken: np.ndarray) -> tuple[float, float]:
+    """Return the fastest pass and the 99th percentile: one late pass must not squeeze the rest."""
+    return float(taken[0]), float(np.quantile(taken, 0.99))
+
+
+def _curve(axes: Axes, taken: np.ndarray, look: style.Look) -> None:
+    left, right = axes.get_xlim()
+    axes.step(
+        [left, *taken, max(right, taken[-1])],
+        [0, *np.arange(1, taken.size + 1) / taken.size, 1],
+        where="post",
+        color=look.colour,
+        ls=look.line,
+        lw=1.6,
+    )
+    for q, _, marker in MARKED:
+        value = quantile(taken.tolist(), q)
+        if value is not None:
+            axes.plot(value, q, marker, color=look.colour, ms=6, mec=style.PAPER, mew=0.8)
+
+
+def _label(axes: Axes, conditions: str) -> None:
+    axes.set_ylim(0, 1.03)
+    axes.set_yticks([0, 0.25, 0.5, 0.75, 0.95])
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:.0f} %"))
+    axes.set_ylabel("share of passes at most this long")
+    lines = ["latency of one forward pass (ms)", *textwrap.wrap(conditions, 78)]
+    axes.set_xlabel("\n".join(lines))
+
+
+def _legend(looks: dict[str, style.Look]) -> list[Line2D]:
+    curves = [
+        Line2D([], [], color=look.colour, ls=look.line, lw=1.6, label=style.label(name))
+        for name, look in looks.items()
+    ]
+    marks = [
+        Line2D([], [], color=style.QUIET, marker=marker, ls="", ms=6, label=name)
+        for _, name, marker in MARKED
+    ]
+    return [*curves, *marks]
+
+
+def _alt(by_model: dict[str, np.ndarray], conditions: str) -> str:
+    told = []
+    for name, taken in by_model.items():
+        known = {mark: quantile(taken.tolist(), q) for q, mark, _ in MARKED}
+        marks = [f"{mark} {numbers.three(value)} ms" for mark, value in known.items() if value]
+        told.append(
+            f"{name} {', '.join(marks)}, slowest {numbers.three(taken[-1])} ms (n = {taken.size})"
+        )
+    return f"Cumulative distribution of latency, {conditions}: {style.listed(told)}."

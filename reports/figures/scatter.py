@@ -1,0 +1,151 @@
+"""A scatter of scores over a cost: the drawing half of the Pareto figures.
+
+All methods of one student ship the same model and so share its cost; they are spread sideways a
+little, so that their intervals can be told apart.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+
+from distillbench.bench.statistics import Estimate
+from distillbench.reports.figures import style
+from distillbench.reports.measures import Measure
+
+SPREAD = 0.014
+ROW = 0.06
+
+
+@dataclass(frozen=True)
+class Point:
+    """A teacher, or a student with a method, at its cost.
+
+    Attributes:
+        found: The score in shown units.
+        front: Whether no other point is at most as costly and at least as good.
+    """
+
+    name: str
+    model: str
+    method: str
+    cost: float
+    found: Estimate
+    front: bool = False
+
+
+class Scatter:
+    """One scatter: points in data coordinates, names of the models above the axes."""
+
+    def __init__(self, axes: Axes, found: list[Point], measure: Measure, control: str) -> None:
+        self.axes, self.found, self.measure = axes, found, measure
+        self.methods = list(dict.fromkeys(p.method for p in found if p.method))
+        self.looks = style.looks(self.methods, control)
+
+    def draw(self) -> None:
+        """Draw the front, the points with their intervals, and the names of the models."""
+        scale = self.measure.scale
+        means = [p.found.mean * scale for p in self.found]
+        ends = [
+            end * scale
+            for p in self.found
+            for end in (p.found.low, p.found.high)
+            if end is not None
+        ]
+        style.scale_axis(self.axes, [p.cost for p in self.found])
+        self.axes.set_ylim(*style.frame(means, ends))
+        self._front()
+        for point in self.found:
+            self._point(point)
+        self._names()
+
+    def _x(self, point: Point) -> float:
+        """Return the cost, moved sideways by the method's place among the methods."""
+        if not point.method:
+            return point.cost
+        place = self.methods.index(point.method) - (len(self.methods) - 1) / 2
+        step = place * min(SPREAD, 0.7 * self._room(point) / len(self.methods))
+        low, high = self.axes.get_xlim()
+        if self.axes.get_xscale() == "log":
+            return float(point.cost * (high / low) ** step)
+        return float(point.cost + step * (high - low))
+
+    def _room(self, point: Point) -> float:
+        """Return the distance to the nearest model of another cost, as a share of the axis."""
+        own = self._fraction(point.cost)
+        others = [self._fraction(p.cost) for p in self.found if p.cost != point.cost]
+        return min((abs(own - other) for other in others), default=1.0)
+
+    def _front(self) -> None:
+        front = sorted((p for p in self.found if p.front), key=lambda p: p.cost)
+        x = [self._x(p) for p in front]
+        y = [p.found.mean * self.measure.scale for p in front]
+        self.axes.step(
+            [*x, self.axes.get_xlim()[1]], [*y, y[-1]], where="post", color=style.QUIET, lw=1
+        )
+
+    def _point(self, point: Point) -> None:
+        look = self.looks[point.method] if point.method else style.TEACHER_LOOK
+        found, scale = point.found, self.measure.scale
+        x, y = self._x(point), found.mean * scale
+        if found.low is not None and found.high is not None:
+            self.axes.vlines(x, found.low * scale, found.high * scale, color=look.colour, lw=1.2)
+        self.axes.plot(x, y, **_marker(look, point.front), ms=7 if point.method else 13, zorder=3)
+
+    def _names(self) -> None:
+        """Write each model's name above the axes, in as many rows as keep the names apart."""
+        taken: list[float] = []
+        costs = {p.model: p.cost for p in self.found}
+        for model, cost in sorted(costs.items(), key=lambda item: item[1]):
+            text = style.label(model)
+            half = 0.0068 * len(text) + 0.008
+            place = float(np.clip(self._fraction(cost), half, max(half, 1 - half)))
+            row = next((i for i, end in enumerate(taken) if end < place - half), len(taken))
+            taken[row : row + 1] = [place + half]
+            self.axes.text(
+                place,
+                1.02 + ROW * row,
+                text,
+                transform=self.axes.transAxes,
+                ha="center",
+                va="bottom",
+                fontsize=8,
+            )
+            self.axes.vlines(cost, *self.axes.get_ylim(), color=style.GRID, lw=1.5, zorder=0.5)
+
+    def _fraction(self, x: float) -> float:
+        """Return where a cost lies on the axis, from 0 at the left to 1 at the right."""
+        low, high = self.axes.get_xlim()
+        if self.axes.get_xscale() == "log":
+            low, high, x = np.log(low), np.log(high), np.log(x)
+        return float((x - low) / (high - low))
+
+
+def _marker(look: style.Look, front: bool) -> dict[str, Any]:
+    return {
+        "marker": look.marker,
+        "ls": "",
+        "mec": look.colour,
+        "mfc": look.colour if front else style.PAPER,
+        "mew": 1.4,
+    }
+
+
+def legend(found: list[Point], control: str) -> list[Line2D]:
+    """Return what the marks of a scatter stand for."""
+    looks = style.looks([point.method for point in found if point.method], control)
+    handles = [
+        Line2D([], [], **_marker(look, True), ms=7, label=style.label(name))
+        for name, look in looks.items()
+    ]
+    if any(not point.method for point in found):
+        star = Line2D([], [], **_marker(style.TEACHER_LOOK, True), ms=12, label="teacher")
+        handles.insert(0, star)
+    front = Line2D([], [], color=style.QUIET, lw=1, label="Pareto front")
+    beaten = Line2D([], [], **_marker(style.CONTROL_LOOK, False), ms=7, label="hollow: dominated")
+    bar = Line2D(
+        [], [], color=style.QUIET, marker="|", ls="", ms=11, mew=1.2, label="95 % interval"
+    )
+    return [*handles, front, beaten, bar]

@@ -1,0 +1,84 @@
+"""Numbers as people read them: fixed digits, units, and a dash where there is no value."""
+
+from distillbench.bench.statistics import Estimate
+from distillbench.reports.measures import Measure
+
+MISSING = "\N{EN DASH}"
+TIMES = "\N{MULTIPLICATION SIGN}"
+MINUS = "\N{MINUS SIGN}"
+
+
+def score(found: Estimate | None, measure: Measure) -> str:
+    """Return a mean with half the width of its interval, as `97.21 ± 0.43`, without the unit."""
+    if found is None:
+        return MISSING
+    mean = fixed(found.mean * measure.scale, measure.decimals)
+    if found.high is None:
+        return mean
+    return f"{mean} ± {(found.high - found.mean) * measure.scale:.{measure.decimals}f}"
+
+
+def change(found: Estimate | None, measure: Measure) -> str:
+    """Return a difference with its interval, as `+0.83 [+0.12, +1.54]`, without the unit."""
+    if found is None:
+        return MISSING
+    mean = signed(found.mean * measure.scale, measure.decimals)
+    return mean if found.low is None else f"{mean} {interval(found, measure)}"
+
+
+def interval(found: Estimate, measure: Measure) -> str:
+    """Return the ends of a difference's interval, as `[+0.12, +1.54]`; a dash where it has none."""
+    if found.low is None or found.high is None:
+        return MISSING
+    low, high = (signed(end * measure.scale, measure.decimals) for end in (found.low, found.high))
+    return f"[{low}, {high}]"
+
+
+def fixed(value: float | None, decimals: int) -> str:
+    """Return a number with fixed digits after the point."""
+    return MISSING if value is None else f"{value:.{decimals}f}".replace("-", MINUS)
+
+
+def signed(value: float, decimals: int) -> str:
+    """Return a number with its sign; what rounds to zero has none."""
+    text = f"{value:+.{decimals}f}"
+    return text[1:] if float(text) == 0 else text.replace("-", MINUS)
+
+
+def percent(share: float | None, decimals: int = 1) -> str:
+    """Return a share in [0, 1] in percent, without the sign."""
+    return fixed(None if share is None else 100 * share, decimals)
+
+
+def short(count: float | None) -> str:
+    """Return a count with three digits and a decimal prefix, as `11.3 k`."""
+    if count is None:
+        return MISSING
+    for limit, prefix in ((1e12, " T"), (1e9, " G"), (1e6, " M"), (1e3, " k")):
+        if abs(count) >= 0.9995 * limit:
+            return f"{three(count / limit)}{prefix}"
+    return three(count) if count != int(count) else str(int(count))
+
+
+def size(count: float | None) -> str:
+    """Return bytes with a decimal prefix, as `45.2 kB`."""
+    if count is None:
+        return MISSING
+    text = short(count)
+    return f"{text}B" if " " in text else f"{text} B"
+
+
+def three(value: float | None) -> str:
+    """Return a number with three digits that count, never as a power of ten."""
+    if value is None:
+        return MISSING
+    size = abs(value)
+    for decimals, limit in ((0, 99.95), (1, 9.995), (2, 0.9995), (3, 0.09995)):
+        if size >= limit:
+            return fixed(value, decimals)
+    return fixed(value, 4)
+
+
+def times(ratio: float | None) -> str:
+    """Return a ratio, as `12.3 x` with the sign of multiplication."""
+    return MISSING if ratio is None else f"{three(ratio)} {TIMES}"

@@ -1,0 +1,93 @@
+"""The report of a run: Markdown with its pictures beside it, and the summary as CSV.
+
+The same records give the same bytes, and each file is whole or absent.
+"""
+
+import os
+from pathlib import Path
+
+import pandas as pd
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from distillbench.bench.records import Run
+from distillbench.reports import background, tables
+from distillbench.reports.markup import escape
+from distillbench.reports.pictures import Picture, pictures
+from distillbench.reports.sentences import sentences
+from distillbench.reports.summary import control_of, summarize
+
+REPORT = "report.md"
+RESULTS = "results.csv"
+
+
+def write_report(run: Run) -> Path:
+    """Write report, pictures and results into the run's folder.
+
+    Returns:
+        The path of the report.
+
+    Raises:
+        OSError: A file cannot be written; what stood there before still stands.
+    """
+    summary = summarize(run)
+    drawn = pictures(run, summary)
+    for picture in drawn:
+        path = run.directory / picture.file
+        if picture.data is None:
+            path.unlink(missing_ok=True)  # of an earlier report, which this one contradicts
+        else:
+            _write(path, picture.data)
+    _write(run.directory / RESULTS, summary.to_csv(index=False, lineterminator="\n").encode())
+    report = run.directory / REPORT
+    _write(report, markdown(run, summary, drawn).encode())
+    return report
+
+
+def markdown(run: Run, summary: pd.DataFrame, drawn: list[Picture]) -> str:
+    """Return the text of the report.
+
+    Args:
+        run: The run.
+        summary: What `summarize` returns of it.
+        drawn: The pictures that it refers to.
+    """
+    environment = Environment(
+        loader=PackageLoader("distillbench.reports"),
+        finalize=escape,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    return environment.get_template("report.md.j2").render(
+        name=run.manifest.name,
+        sentences=sentences(run, summary),
+        measure=tables.headline_of(summary),
+        control=control_of(summary),
+        quality=tables.quality_table(summary),
+        costs=tables.cost_table(summary),
+        latency=tables.latency_table(run, summary),
+        generalisation=tables.generalisation_table(summary),
+        further=tables.further_table(summary),
+        uncounted=background.uncounted(run),
+        pictures=drawn,
+        methods=background.methods_table(run),
+        recipe=background.recipe_table(run),
+        recipe_changes=background.recipe_changes(run),
+        training=background.training_table(run),
+        failures=background.failures_table(run),
+        command=background.commands(run),
+        provenance=background.provenance_table(run),
+        suite=background.suite_block(run),
+        results=RESULTS,
+    )
+
+
+def _write(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    try:
+        partial.write_bytes(data)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)

@@ -1,0 +1,153 @@
+"""The report in words: who is best and by how much, what is kept and saved, how sure, what failed.
+
+The sentences say whether an interval excludes zero; they never call a difference significant.
+"""
+
+from collections import Counter
+from typing import Any
+
+import pandas as pd
+
+from distillbench.bench.records import Run
+from distillbench.bench.statistics import Estimate
+from distillbench.reports import numbers
+from distillbench.reports.costs import conditions
+from distillbench.reports.measures import Measure, measure_of
+from distillbench.reports.summary import estimate, name_of, number
+from distillbench.reports.tidy import NOT_RUN
+
+Row = dict[Any, Any]
+
+
+def sentences(run: Run, summary: pd.DataFrame) -> list[str]:
+    """Return the opening of a report as plain text, one sentence each."""
+    rows = summary.to_dict("records")
+    teacher = next((row for row in rows if row["kind"] == "teacher"), None)
+    best = _best(rows)
+    if best is None:
+        return ["No student has a result yet.", _failures(run)]
+    found = [
+        _lead(best, rows),
+        _kept(best, teacher),
+        _saved(run, best),
+        _sure(rows),
+        _failures(run),
+    ]
+    return [sentence for sentence in found if sentence]
+
+
+def _best(rows: list[Row]) -> Row | None:
+    finished = [row for row in rows if row["kind"] == "student" and estimate(row, "score")]
+    if not finished:
+        return None
+    sign = 1 if _measure(finished[0]).higher_is_better else -1
+    return max(finished, key=lambda row: sign * row["score_mean"])
+
+
+def _measure(row: Row) -> Measure:
+    return measure_of(str(row["metric"]))
+
+
+def _lead(best: Row, rows: list[Row]) -> str:
+    measure, n = _measure(best), best["n_done"]
+    seeds = f"over {n} seeds" if n > 1 else "with one seed, so without an interval"
+    shown = numbers.score(estimate(best, "score"), measure)
+    told = f"{_unit(shown, measure)} test {measure.label} {seeds}"
+    control = any(row["control"] and row["model"] == best["model"] for row in rows)
+    if best["control"]:
+        return (
+            f"The best student is {best['model']} trained alone: {told}; no method of this suite "
+            "has a better mean."
+        )
+    change = estimate(best, "change")
+    if change is None:
+        reason = "has no result for the same seeds" if control else "is not in the suite"
+        return f"The best student is {name_of(best)}: {told}; the student trained alone {reason}."
+    return f"The best student is {name_of(best)}: {told}, {_against(change, measure)}."
+
+
+def _against(change: Estimate, measure: Measure) -> str:
+    mean = numbers.signed(change.mean * measure.scale, measure.decimals)
+    text = f"{mean} {measure.difference_unit}".rstrip() + " against the same student trained alone"
+    if change.low is None or change.high is None:
+        return f"{text} (one pair of seeds, so nothing says how much of it is chance)"
+    low, high = (
+        numbers.signed(end * measure.scale, measure.decimals) for end in (change.low, change.high)
+    )
+    verb = "excludes" if change.excludes_zero else "includes"
+    return f"{text} (95 % interval {low} to {high}, which {verb} zero; {change.n} pairs of seeds)"
+
+
+def _kept(best: Row, teacher: Row | None) -> str | None:
+    whole = estimate(teacher, "score") if teacher else None
+    if whole is None:
+        return "The teacher has no result, so what is kept of it is not known."
+    measure, parts = _measure(best), []
+    kept = number(best, "retention")
+    shown = _unit(numbers.score(whole, measure), measure)
+    if kept is not None:
+        parts.append(f"keeps {numbers.percent(kept)} % of the teacher's {measure.label} ({shown})")
+    else:
+        parts.append(f"is compared with a teacher of {shown} {measure.label}")
+    agreement = estimate(best, "agreement")
+    if agreement:
+        share = numbers.percent(agreement.mean)
+        parts.append(f"gives the teacher's answer on {share} % of the test samples")
+    return f"It {' and '.join(parts)}."
+
+
+def _saved(run: Run, best: Row) -> str | None:
+    parts = []
+    compression, macs = number(best, "compression"), number(best, "macs_ratio")
+    if compression is not None:
+        parts.append(f"has {_times(compression, 'fewer', 'more')} parameters")
+    if macs is not None:
+        parts.append(f"needs {_times(macs, 'fewer', 'more')} multiply-accumulates")
+    speedup = number(best, "latency_speedup")
+    if speedup is not None:
+        own = number(best, "latency_p50_ms") or 0.0
+        pair = f"{numbers.three(own)} against {numbers.three(own * speedup)} ms"
+        where = conditions(run.costs)[0].phrase
+        parts.append(f"is {_times(speedup, 'faster', 'slower')} ({pair} in the median; {where})")
+    if not parts:
+        return "What it saves is not known: its cost or the teacher's was not measured."
+    joined = ", ".join(parts[:-1]) + " and " + parts[-1] if parts[1:] else parts[0]
+    return f"Against the teacher it {joined}."
+
+
+def _times(ratio: float, less: str, more: str) -> str:
+    return f"{numbers.times(ratio)} {less}" if ratio >= 1 else f"{numbers.times(1 / ratio)} {more}"
+
+
+def _sure(rows: list[Row]) -> str | None:
+    changes = [found for row in rows if (found := estimate(row, "change"))]
+    bounded = [found for found in changes if found.excludes_zero is not None]
+    if not changes:
+        return None
+    if not bounded:
+        return "Each comparison rests on one seed: run more seeds to tell a gain from chance."
+    clear = sum(bool(found.excludes_zero) for found in bounded)
+    few = min(found.n for found in bounded)
+    are = "difference" if len(bounded) == 1 else "differences"
+    return (
+        f"Of {len(bounded)} {are} from the student trained alone, {clear} "
+        f"{'has' if clear == 1 else 'have'} an interval that excludes zero; the intervals rest on "
+        f"{few if few == max(found.n for found in bounded) else f'{few} or more'} paired seeds and "
+        "are not adjusted for being several."
+    )
+
+
+def _failures(run: Run) -> str:
+    cells = run.manifest.cells
+    status = Counter(
+        run.records[cell.id].status if cell.id in run.records else NOT_RUN for cell in cells
+    )
+    done = status.pop("done", 0)
+    if done == len(cells):
+        return f"All {done} planned cells finished."
+    left = ", ".join(f"{count} {name}" for name, count in sorted(status.items()))
+    return f"{len(cells) - done} of {len(cells)} planned cells did not finish: {left}."
+
+
+def _unit(shown: str, measure: Measure) -> str:
+    return f"{shown} {measure.unit}".rstrip()

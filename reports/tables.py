@@ -1,0 +1,144 @@
+"""The tables of a report, as Markdown."""
+
+from typing import Any
+
+import pandas as pd
+
+from distillbench.bench.records import Run
+from distillbench.reports import numbers
+from distillbench.reports.costs import Condition, conditions
+from distillbench.reports.markup import Markdown, table
+from distillbench.reports.measures import Measure, measure_of
+from distillbench.reports.summary import control_of, estimate, number
+
+Row = dict[Any, Any]
+
+
+def quality_table(summary: pd.DataFrame) -> Markdown:
+    """Return what was kept: one row per teacher, then per student and method."""
+    rows = summary.to_dict("records")
+    measure = headline_of(summary)
+    unit = f" ({measure.difference_unit})" if measure.difference_unit else ""
+    headers = ["model", "method", "n", measure.title]
+    headers += [f"change against {control_of(summary)}{unit}"]
+    headers += ["retention (%)", "agreement (%)", f"train-test gap{unit}", "NLL (nats)"]
+    covered = any(number(row, "coverage") is not None for row in rows)
+    cells = [_quality_row(row, measure, covered) for row in rows]
+    headers += ["coverage (%)"] if covered else []
+    return table(headers, cells, "ll" + "r" * (len(headers) - 2))
+
+
+def _quality_row(row: Row, measure: Measure, covered: bool) -> list[object]:
+    cells: list[object] = [
+        *_names(row),
+        count_of(row),
+        numbers.score(estimate(row, "score"), measure),
+        Markdown(numbers.change(estimate(row, "change"), measure)),
+        numbers.percent(number(row, "retention")),
+        numbers.score(estimate(row, "agreement"), measure_of("agreement")),
+        numbers.score(estimate(row, "gap"), measure),
+        numbers.score(estimate(row, "nll"), measure_of("nll")),
+    ]
+    return [*cells, numbers.percent(number(row, "coverage"))] if covered else cells
+
+
+def cost_table(summary: pd.DataFrame) -> Markdown:
+    """Return what each model costs, one row per model."""
+    headers = ["model", "parameters", "compression", "MACs", "MACs saved", "weight file"]
+    headers += ["p50 (ms)", "speed-up"]
+    rows = [
+        [
+            row["model"],
+            numbers.short(number(row, "parameters")),
+            numbers.times(number(row, "compression")),
+            macs_of(row),
+            numbers.times(number(row, "macs_ratio")),
+            numbers.size(number(row, "weight_file_bytes")),
+            numbers.three(number(row, "latency_p50_ms")),
+            numbers.times(number(row, "latency_speedup")),
+        ]
+        for row in _models(summary)
+    ]
+    return table(headers, rows, "lrrrrrrr")
+
+
+def latency_table(run: Run, summary: pd.DataFrame) -> Markdown:
+    """Return the latency of each model under each condition."""
+    rows = [
+        [row["model"], condition.phrase, *_latency_cells(row, condition)]
+        for condition in conditions(run.costs)
+        for row in _models(summary)
+    ]
+    return table(["model", "conditions", "p50 (ms)", "p95 (ms)", "speed-up"], rows, "llrrr")
+
+
+def _latency_cells(row: Row, condition: Condition) -> list[str]:
+    p50, p95 = (numbers.three(number(row, f"{condition.column}.{q}_ms")) for q in ("p50", "p95"))
+    return [p50, p95, numbers.times(number(row, f"{condition.column}.speedup"))]
+
+
+def generalisation_table(summary: pd.DataFrame) -> Markdown:
+    """Return the headline metric and the NLL on training and test data side by side."""
+    measure, nll = headline_of(summary), measure_of("nll")
+    unit = f" ({measure.difference_unit})" if measure.difference_unit else ""
+    headers = ["model", "method", f"train {measure.title}", f"test {measure.title}", f"gap{unit}"]
+    rows: list[list[object]] = [
+        [
+            *_names(row),
+            numbers.score(estimate(row, "train_score"), measure),
+            numbers.score(estimate(row, "score"), measure),
+            numbers.score(estimate(row, "gap"), measure),
+            numbers.score(estimate(row, "train_nll"), nll),
+            numbers.score(estimate(row, "nll"), nll),
+        ]
+        for row in summary.to_dict("records")
+    ]
+    return table([*headers, "train NLL (nats)", "test NLL (nats)"], rows, "llrrrrr")
+
+
+def further_table(summary: pd.DataFrame) -> Markdown | None:
+    """Return what else was measured on the test split, other heads among it; None where nothing."""
+    names = [str(name).removesuffix("_mean") for name in summary if str(name).startswith("test.")]
+    keys = [name for name in dict.fromkeys(names) if f"{name}_mean" in summary]
+    if not keys:
+        return None
+    rows = [
+        [*_names(row), *(numbers.score(estimate(row, key), _metric(key)) for key in keys)]
+        for row in summary.to_dict("records")
+    ]
+    heads = [f"{key.split('.', 1)[1].rsplit('.', 1)[0]}: {_metric(key).title}" for key in keys]
+    return table(["model", "method", *heads], rows, "ll" + "r" * len(heads))
+
+
+def _metric(key: str) -> Measure:
+    return measure_of(key.rsplit(".", 1)[1])
+
+
+def headline_of(summary: pd.DataFrame) -> Measure:
+    """Return the metric that the summary's score is."""
+    return measure_of(str(summary["metric"].iloc[0]) if len(summary) else "top1")
+
+
+def count_of(row: Row) -> str:
+    """Return how many seeds finished, and what became of the others, as `2/3 (1 diverged)`."""
+    if row["n_done"] == row["n_planned"]:
+        return str(row["n_done"])
+    parts = [part for part in str(row["status"]).split(", ") if not part.endswith(" done")]
+    return f"{row['n_done']}/{row['n_planned']} ({', '.join(parts)})"
+
+
+def macs_of(row: Row) -> str:
+    """Return the MACs, with a sign of doubt where two counts do not agree."""
+    macs = number(row, "macs")
+    if macs is None or row["macs_exact"]:
+        return numbers.short(macs)
+    return f"≈ {numbers.short(macs)}"
+
+
+def _names(row: Row) -> list[object]:
+    return [row["model"], row["method"] or Markdown("*teacher*")]
+
+
+def _models(summary: pd.DataFrame) -> list[Row]:
+    """Return the first row of each model: what a model costs does not depend on the method."""
+    return summary.drop_duplicates("model").to_dict("records")

@@ -1,0 +1,32 @@
+"""What several rooms' tests share: small data and small networks."""
+
+import pytest
+import torch
+from torch import nn
+
+from distillbench.bench.models.cnn import CNN
+from distillbench.distill import Recipe, Tensors
+
+
+@pytest.fixture
+def data() -> Tensors:
+    """64 images of 8x8 pixels in 4 classes that a network can learn: a bright quadrant each."""
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(64) % 4
+    images = 0.3 * torch.randn(64, 1, 8, 8, generator=generator)
+    for row, label in enumerate(labels.tolist()):
+        top, left = 4 * (label // 2), 4 * (label % 2)
+        images[row, 0, top : top + 4, left : left + 4] += 1.0
+    return Tensors(images, labels)
+
+
+@pytest.fixture
+def recipe() -> Recipe:
+    return Recipe(epochs=3, batch_size=16, lr=0.05)
+
+
+def small_cnn(width: int, seed: int = 0) -> nn.Module:
+    """Return a two-stage CNN for the `data` fixture."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return CNN(in_channels=1, num_classes=4, widths=[width, 2 * width])

@@ -1,0 +1,52 @@
+from pathlib import Path
+
+import pytest
+import torch
+from tests.conftest import small_cnn
+from torch import nn
+
+from distillbench.distill.checkpoint import digest, load_weights, save_weights
+
+
+class Tied(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.other = nn.Linear(3, 3), nn.Linear(3, 3)
+        self.other.weight = self.one.weight
+
+
+def test_weights_survive_and_bytes_are_equal(tmp_path: Path) -> None:
+    model, other = small_cnn(4, seed=0), small_cnn(4, seed=1)
+    save_weights(model, tmp_path / "new" / "a.safetensors")
+    save_weights(model, tmp_path / "b.safetensors")
+    load_weights(other, tmp_path / "b.safetensors")
+    assert digest(other) == digest(model)
+    first, second = tmp_path / "new" / "a.safetensors", tmp_path / "b.safetensors"
+    assert first.read_bytes() == second.read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["b.safetensors", "new"]
+
+
+def test_tied_weights_are_kept_once(tmp_path: Path) -> None:
+    model, other = Tied(), Tied()
+    save_weights(model, tmp_path / "tied.safetensors")
+    load_weights(other, tmp_path / "tied.safetensors")
+    assert digest(other) == digest(model)
+    assert other.other.weight is other.one.weight
+
+
+def test_a_file_of_another_model_is_refused(tmp_path: Path) -> None:
+    save_weights(small_cnn(4), tmp_path / "w.safetensors")
+    with pytest.raises(ValueError, match=r"w\.safetensors does not hold this model's weights"):
+        load_weights(small_cnn(5), tmp_path / "w.safetensors")
+
+
+def test_digest_sees_values_names_and_buffers() -> None:
+    model = small_cnn(4)
+    known = {digest(model)}
+    model.get_buffer("stages.0.0.1.running_var")[0] = 2.0
+    known.add(digest(model))
+    with torch.no_grad():
+        model.get_parameter("classifier.bias")[0] += 1e-6
+    known.add(digest(model))
+    known.add(digest(nn.Sequential(model)))
+    assert len(known) == 4

@@ -1,0 +1,232 @@
+"""Latency: structure, statistics and refusals. Nothing here asserts a speed."""
+
+import json
+import statistics
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from distillbench.metrics import (
+    ForwardError,
+    LatencyConfig,
+    compare_latency,
+    measure_latency,
+    sweep_throughput,
+)
+from distillbench.metrics.ratios import Ratio, abba_units, paired_ratio, verdict
+from distillbench.metrics.timing import mean_interval, percentile, spread
+
+QUICK = LatencyConfig(
+    warmup_calls=2, window_seconds=0.005, min_windows=3, min_pairs=8, max_seconds=0.5
+)
+
+
+class Broken(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x / 0.0
+
+
+def test_report_keeps_raw_windows_and_states_units() -> None:
+    report = measure_latency(nn.Linear(8, 4), torch.randn(3, 8), QUICK, macs=96)
+    flat = [sample for window in report.windows_ms for sample in window]
+    assert report.samples == len(flat)
+    assert report.p50_ms == statistics.median(flat)
+    assert report.min_ms == min(flat)
+    assert len(report.window_medians_ms) == len(report.windows_ms) >= 3
+    assert report.batch_size == 3
+    assert report.samples_per_s == pytest.approx(3000 / report.p50_ms)
+    assert report.gmacs_per_s == pytest.approx(96 / report.p50_ms / 1e6)
+    assert report.stopped_by in ("target_interval", "max_seconds")
+    assert report.first_call_ms > 0
+    assert json.loads(json.dumps(report.to_dict()))["config"]["threads"] == 1
+
+
+def test_without_macs_the_rate_is_none_with_a_reason() -> None:
+    report = measure_latency(nn.Linear(8, 4), (8,), QUICK)
+    assert report.gmacs_per_s is None
+    assert report.gmacs_reason == "macs was not given"
+
+
+@pytest.mark.parametrize(("percent", "floor"), [(50, 1), (90, 64), (95, 130), (99, 662)])
+def test_percentiles_need_their_samples(percent: int, floor: int) -> None:
+    samples = [float(value) for value in range(floor)]
+    value, reason = percentile(samples, percent)
+    expected = torch.quantile(torch.tensor(samples, dtype=torch.float64), percent / 100)
+    assert value == pytest.approx(float(expected))
+    assert reason is None
+    if floor > 1:
+        value, reason = percentile(samples[1:], percent)
+        assert value is None
+        assert reason == f"needs {floor} samples, has {floor - 1}"
+
+
+def test_interval_and_spread_by_hand() -> None:
+    assert mean_interval([1.0]) is None
+    assert spread([1.0]) is None
+    low, high = mean_interval([1.0, 2.0, 3.0]) or (0.0, 0.0)
+    assert low == pytest.approx(2 - 4.302653 / 3**0.5, rel=1e-6)
+    assert high == pytest.approx(2 + 4.302653 / 3**0.5, rel=1e-6)
+    assert spread([1.0, 2.0, 3.0]) == 0.5
+
+
+def test_settings_are_applied_and_taken_back() -> None:
+    seen: list[tuple[int, torch.dtype, bool, bool]] = []
+
+    class Spy(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(3, 2, 1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            channels_last = x.is_contiguous(memory_format=torch.channels_last)
+            seen.append((torch.get_num_threads(), x.dtype, self.training, channels_last))
+            assert torch.is_inference_mode_enabled()
+            return self.conv(x)  # type: ignore[no-any-return]
+
+    before = torch.get_num_threads()
+    config = LatencyConfig(
+        threads=2, dtype="float64", channels_last=True, max_seconds=0.1, min_windows=2
+    )
+    measure_latency(Spy(), torch.randn(2, 3, 4, 4), config)
+    assert set(seen) == {(2, torch.float64, False, True)}
+    assert torch.get_num_threads() == before
+
+
+def test_time_limit_ends_a_measurement() -> None:
+    config = LatencyConfig(window_seconds=0.01, target_interval=1e-9, max_seconds=0.3)
+    report = measure_latency(nn.Linear(8, 4), (8,), config)
+    assert report.stopped_by == "max_seconds"
+    assert report.seconds < 3
+
+
+def test_comparison_is_paired_and_interleaved() -> None:
+    order: list[str] = []
+
+    class Named(nn.Module):
+        def __init__(self, name: str) -> None:
+            super().__init__()
+            self.layer = nn.Linear(4, 4)
+            self.name = name
+
+        def forward(self, x: Tensor) -> Tensor:
+            order.append(self.name)
+            return self.layer(x)  # type: ignore[no-any-return]
+
+    found = compare_latency({"t": Named("t"), "s": Named("s")}, (4,), QUICK, aa_control=False)
+    rounds = order[2 * QUICK.warmup_calls :]
+    assert rounds[:8] == ["t", "t", "s", "s", "s", "s", "t", "t"]
+    assert len(found.models["t"].times_ms) == len(found.models["s"].times_ms) == found.pairs
+    assert found.models["t"].verdict == "baseline"
+    assert found.models["s"].verdict in ("faster", "slower", "no difference")
+    assert found.aa_floor is None
+    json.dumps(found.to_dict())
+
+
+def test_comparison_takes_other_inputs_for_one_model() -> None:
+    models = {"two": nn.Bilinear(3, 4, 2), "one": nn.Linear(3, 2), "three": nn.Linear(3, 2)}
+    pair = (torch.randn(1, 3), torch.randn(1, 4))
+    found = compare_latency(models, (3,), QUICK, inputs_by_model={"two": pair})
+    assert set(found.models) == {"one", "two", "three"}
+    assert found.aa_floor is not None
+
+
+def test_a_known_ratio_is_found_and_drift_cancels() -> None:
+    drift = [1.0 + 0.01 * at for at in range(80)]
+    # Within a round the second model runs later; in the next round it runs first.
+    baseline = [drift[2 * at + at % 2] * 2 for at in range(40)]
+    model = [drift[2 * at + 1 - at % 2] for at in range(40)]
+    ratio = paired_ratio(baseline, model, seed=0)
+    assert ratio.speedup == pytest.approx(2.0, rel=1e-3)
+    assert ratio.low is not None
+    assert ratio.high is not None
+    assert ratio.low <= ratio.speedup <= ratio.high
+    assert len(ratio.log_ratios) == 40
+
+
+def test_units_are_a_round_and_its_reverse() -> None:
+    values = torch.tensor([1.0, 3.0, 5.0, 5.0, 9.0]).double().numpy()
+    assert abba_units(values).tolist() == [[1.0, 3.0], [5.0, 5.0]]
+
+
+@pytest.mark.parametrize(
+    ("speedup", "low", "high", "floor", "expected"),
+    [
+        (1.20, 1.15, 1.25, 0.02, "faster"),
+        (0.80, 0.75, 0.85, 0.02, "slower"),
+        (1.02, 0.99, 1.05, 0.00, "no difference"),
+        (1.01, 1.005, 1.02, 0.02, "no difference"),
+        (0.99, 0.98, 0.995, 0.02, "no difference"),
+        (2.00, None, None, 0.00, "no difference"),
+    ],
+)
+def test_verdicts(
+    speedup: float, low: float | None, high: float | None, floor: float, expected: str
+) -> None:
+    assert verdict(Ratio(speedup, low, high, ()), floor) == expected
+
+
+def test_few_pairs_give_no_interval_and_say_so() -> None:
+    config = LatencyConfig(min_pairs=100, max_seconds=1e-6, warmup_calls=1)
+    found = compare_latency({"a": nn.Linear(2, 2), "b": nn.Linear(2, 2)}, (2,), config)
+    assert found.pairs == 2
+    assert found.models["b"].speedup_low is None
+    assert found.models["b"].verdict == "no difference"
+    assert any("raise max_seconds" in warning for warning in found.warnings)
+
+
+def test_sweep_keeps_points_that_fail() -> None:
+    class AtMostTwo(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            if len(x) > 2:
+                raise RuntimeError("out of memory")
+            return x + 1
+
+    models = {"wide": nn.Linear(4, 4), "small": AtMostTwo()}
+    sweep = sweep_throughput(models, (4,), [1, 2, 8], QUICK)
+    assert [(p.model, p.batch_size) for p in sweep.points] == [
+        (name, size) for size in (1, 2, 8) for name in models
+    ]
+    failed = [p for p in sweep.points if p.samples_per_s is None]
+    assert [(p.model, p.batch_size) for p in failed] == [("small", 8)]
+    assert "out of memory" in (failed[0].reason or "")
+    assert all(p.latency.batch_size == p.batch_size for p in sweep.points if p.latency)
+
+
+def test_models_that_cannot_be_timed() -> None:
+    with pytest.raises(ValueError, match="4 values of 4 that are not finite"):
+        measure_latency(Broken(), torch.ones(1, 4), QUICK)
+    with pytest.raises(ForwardError, match="module '0'"):
+        measure_latency(nn.Sequential(nn.Linear(3, 3)), (4,), QUICK)
+    with pytest.raises(ValueError, match="expected at least two"):
+        compare_latency({"a": nn.Linear(2, 2)}, (2,), QUICK)
+    with pytest.raises(ValueError, match=r"names \['x'\]"):
+        compare_latency(
+            {"a": nn.Linear(2, 2), "b": nn.Linear(2, 2)}, (2,), QUICK, inputs_by_model={"x": (2,)}
+        )
+    with pytest.raises(ValueError, match="expected different integers"):
+        sweep_throughput({"a": nn.Linear(2, 2)}, (2,), [1, 1], QUICK)
+    with torch.device("meta"):
+        model = nn.Linear(2, 2)
+    with pytest.raises(ValueError, match="expected cpu or cuda"):
+        measure_latency(model, (2,), QUICK)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("threads", 0), ("warmup_calls", 0), ("min_windows", 1), ("max_seconds", 0.0),
+        ("target_interval", float("nan")), ("dtype", "float31"), ("backend", "onnx"),
+    ],
+)  # fmt: skip
+def test_settings_are_checked(field: str, value: object) -> None:
+    with pytest.raises(ValueError, match=f"{field} is {value!r}: expected"):
+        LatencyConfig(**{field: value})  # type: ignore[arg-type]
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_cuda_times_come_from_events() -> None:
+    model = nn.Linear(64, 64).cuda()
+    report = measure_latency(model, (64,), QUICK)
+    assert report.p50_ms > 0

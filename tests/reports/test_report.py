@@ -1,0 +1,137 @@
+import subprocess
+import sys
+from collections.abc import Callable
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from markdown_it import MarkdownIt
+from rich.console import Console
+
+from distillbench.bench.records import Run
+from distillbench.reports import summary_table, write_report
+
+PICTURES = ("accuracy-latency.png", "accuracy-macs.png", "seeds.png", "latency.png")
+ALL_CELLS = [
+    f"{model}-{method}-s{seed}"
+    for model in ("mlp-small", "cnn-tiny")
+    for method in ("none", "kd", "interpolate", "fitnet")
+    for seed in range(3)
+]
+RUNS: dict[str, dict[str, Any]] = {
+    "one seed": {"seeds": (0,)},
+    "all students failed": {"status": dict.fromkeys(ALL_CELLS, "failed")},
+    "nothing has run": {"status": dict.fromkeys([*ALL_CELLS, "cnn-large-s0"], "not run")},
+    "no costs": {"costs": False},
+    "no teacher": {"teacher": None},
+    "no cells": {"students": {}, "teacher": None},
+    "no control": {"methods": ("kd",)},
+}
+
+
+def terminal(run: Run, width: int = 100) -> str:
+    stream = StringIO()
+    Console(file=stream, width=width).print(summary_table(run))
+    return stream.getvalue()
+
+
+def test_report_pictures_and_results_lie_together(run: Run) -> None:
+    path = write_report(run)
+    assert path == run.directory / "report.md"
+    names = {"report.md", "results.csv", *PICTURES}
+    assert {file.name for file in run.directory.iterdir()} == names
+    text = path.read_text()
+    for picture in PICTURES:
+        assert f"]({picture})" in text
+
+
+def test_the_report_says_what_it_must(build: Callable[..., Run]) -> None:
+    run = build(status={"mlp-small-kd-s1": "diverged", "cnn-tiny-none-s0": "not run"})
+    text = write_report(run).read_text()
+    for part in (
+        "# Distillation report: digits\n\nThe best student is ",
+        "| 2/3 (1 diverged) |",
+        "| 2/3 (1 not run) |",
+        "the loss of term 'kd' is nan in epoch 3",
+        "distillbench run digits --out runs/digits",
+        "0123abc",
+        "coverage: 0.875",
+        "used, 50.3 kB",
+        "MACs of cnn-tiny: aten::cumsum: 2",
+        "- model cnn-large: epochs: 20",
+        "1 MAC = 2 FLOPs",
+    ):
+        assert part in text
+
+
+def test_the_same_records_give_the_same_bytes(run: Run) -> None:
+    def contents() -> dict[str, bytes]:
+        write_report(run)
+        return {file.name: file.read_bytes() for file in run.directory.iterdir()}
+
+    assert contents() == contents()
+
+
+@pytest.mark.parametrize("case", RUNS)
+def test_incomplete_runs_render(build: Callable[..., Run], case: str) -> None:
+    run = build(**RUNS[case])
+    text = write_report(run).read_text()
+    assert "nan" not in text.replace("is nan in epoch", "").lower()
+    assert "None" not in text
+    assert "model" in terminal(run)
+
+
+def test_a_picture_that_can_no_longer_be_drawn_is_taken_away(build: Callable[..., Run]) -> None:
+    write_report(build())
+    text = write_report(build(costs=False)).read_text()
+    assert "Not drawn: no latency was measured." in text
+    assert not (build().directory / "latency.png").exists()
+
+
+def test_names_show_as_text(build: Callable[..., Run]) -> None:
+    name = "<script>alert(1)</script>|`x`"
+    run = build(students={name: (0.95, 0.1)}, methods=("none", "*kd*|"))
+    html = MarkdownIt("commonmark").enable("table").render(write_report(run).read_text())
+    assert "<script" not in html
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;|`x`" in html
+    assert '<td style="text-align:left">*kd*|</td>' in html
+
+
+def test_results_hold_raw_numbers(run: Run) -> None:
+    write_report(run)
+    frame = pd.read_csv(run.directory / "results.csv", keep_default_na=True)
+    assert len(frame) == 9
+    kd = frame[(frame["model"] == "cnn-tiny") & (frame["method"] == "kd")].iloc[0]
+    assert 0.97 < kd["score_mean"] < 0.99
+    assert kd["parameters"] == run.costs["cnn-tiny"].parameters
+
+
+def test_a_failed_write_leaves_the_old_report(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    report = write_report(run)
+    before = report.read_bytes()
+
+    def full(self: Path, data: bytes) -> int:
+        raise OSError(28, "No space left on device", str(self))
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_report(run)
+    assert report.read_bytes() == before
+    assert not list(run.directory.glob("*.partial"))
+
+
+def test_the_terminal_table_fits_100_columns(build: Callable[..., Run]) -> None:
+    text = terminal(build(status={"mlp-small-kd-s1": "diverged"}))
+    assert max(map(len, text.splitlines())) <= 100
+    assert "2/3" in text
+    assert "mlp-small with kd: 2 done, 1 diverged" in text
+    assert "…" not in text
+    long = terminal(build(students={"[bold]" * 9: (0.9, 0.1)}))
+    assert "[bold][bold]…" in long
+
+
+def test_reports_do_not_import_torch() -> None:
+    code = "import sys, distillbench.reports; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

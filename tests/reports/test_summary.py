@@ -1,0 +1,140 @@
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from distillbench.bench.records import HeadSummary, Run
+from distillbench.bench.statistics import paired_difference, t_interval
+from distillbench.reports import summarize
+from distillbench.reports.summary import estimate, shortfalls
+
+TWO_HEADS = (
+    HeadSummary(name="angle", kind="regression", classes=1),
+    HeadSummary(name="label", kind="classification", classes=10),
+)
+
+
+def row_of(summary: pd.DataFrame, model: str, method: str) -> dict[Any, Any]:
+    found = summary[(summary["model"] == model) & (summary["method"] == method)]
+    assert len(found) == 1
+    return found.to_dict("records")[0]
+
+
+def top1(run: Run, model: str, method: str, split: str = "test") -> dict[int, float]:
+    found = {}
+    for record in run.records.values():
+        if (record.cell.model, record.cell.method) == (model, method) and record.quality:
+            value = record.quality[split]["label"]["top1"]
+            assert value is not None
+            found[record.cell.seed] = value
+    return found
+
+
+def test_one_row_per_model_and_method_teacher_first(run: Run) -> None:
+    summary = summarize(run)
+    assert summary["kind"].tolist() == ["teacher"] + ["student"] * 8
+    assert summary["method"].tolist()[:5] == ["", "none", "kd", "interpolate", "fitnet"]
+    assert summary["control"].sum() == 2
+
+
+def test_numbers_follow_from_the_records(run: Run) -> None:
+    row = row_of(summarize(run), "cnn-tiny", "kd")
+    own, control = top1(run, "cnn-tiny", "kd"), top1(run, "cnn-tiny", "none")
+    teacher = run.records["cnn-large-s0"].quality["test"]["label"]["top1"]
+    assert estimate(row, "score") == t_interval(list(own.values()))
+    assert estimate(row, "change") == paired_difference(own, control)
+    assert row["retention"] == pytest.approx(np.mean(list(own.values())) / teacher)
+    assert row["gap_mean"] == pytest.approx(0.01)
+    assert row["train_score_mean"] == pytest.approx(row["score_mean"] + 0.01)
+    assert row["agreement_mean"] == pytest.approx(row["score_mean"] - 0.002)
+
+
+def test_costs_stand_beside_the_teachers(run: Run) -> None:
+    row, teacher = row_of(summarize(run), "cnn-tiny", "kd"), run.costs["cnn-large"]
+    own = run.costs["cnn-tiny"]
+    assert row["parameters"] == own.parameters
+    assert row["compression"] == pytest.approx(teacher.parameters / own.parameters)
+    p50 = np.median(own.latency[0].samples_ms)
+    assert row["latency_p50_ms"] == pytest.approx(p50)
+    assert row["latency_speedup"] == pytest.approx(np.median(teacher.latency[0].samples_ms) / p50)
+    assert row["latency.cpu.b32.t1.p50_ms"] == pytest.approx(np.median(own.latency[1].samples_ms))
+
+
+def test_speeds_of_different_processors_are_not_compared(run: Run) -> None:
+    moved = run.costs["cnn-tiny"].model_copy(update={"machine": {"cpu_model": "Another CPU"}})
+    other = Run(run.directory, run.manifest, run.records, {**run.costs, "cnn-tiny": moved})
+    row = row_of(summarize(other), "cnn-tiny", "kd")
+    assert pd.isna(row["latency_speedup"])
+    assert row["latency_p50_ms"] > 0
+
+
+def test_failed_cells_are_counted_and_in_no_mean(build: Callable[..., Run]) -> None:
+    run = build(status={"mlp-small-kd-s1": "diverged", "cnn-tiny-none-s0": "not run"})
+    summary = summarize(run)
+    row = row_of(summary, "mlp-small", "kd")
+    assert (row["n_done"], row["n_planned"], row["status"]) == (2, 3, "2 done, 1 diverged")
+    assert (row["score_n"], row["change_n"]) == (2, 2)
+    assert row_of(summary, "cnn-tiny", "kd")["change_n"] == 2  # the control lacks a seed
+    assert shortfalls(summary) == [
+        "mlp-small with kd: 2 done, 1 diverged",
+        "cnn-tiny with none: 2 done, 1 not run",
+    ]
+
+
+def test_one_seed_gives_means_without_intervals(build: Callable[..., Run]) -> None:
+    row = row_of(summarize(build(seeds=(0,))), "mlp-small", "kd")
+    found, change = estimate(row, "score"), estimate(row, "change")
+    assert found is not None
+    assert change is not None
+    assert (found.low, found.n, change.low) == (None, 1, None)
+
+
+def test_coverage_and_train_only_parameters_come_from_the_trainings(run: Run) -> None:
+    summary = summarize(run)
+    assert row_of(summary, "mlp-small", "interpolate")["coverage"] == 0.875
+    assert pd.isna(row_of(summary, "mlp-small", "kd")["coverage"])
+    assert row_of(summary, "mlp-small", "fitnet")["train_only_parameters"] == 2048
+
+
+def test_a_regression_headline_is_an_error(build: Callable[..., Run]) -> None:
+    summary = summarize(build(heads=TWO_HEADS))
+    row = row_of(summary, "cnn-tiny", "kd")
+    assert row["metric"] == "rmse"
+    assert pd.isna(row["retention"])
+    assert row["gap_mean"] == pytest.approx(0.01)  # worse on test, as with accuracy
+    assert row["test.label.top1_mean"] > 0.9
+
+
+def test_the_control_may_have_another_name(build: Callable[..., Run]) -> None:
+    run = build(methods=("alone", "kd"))
+    run.manifest.suite["methods"][0]["method"] = "none"
+    row = row_of(summarize(run), "mlp-small", "kd")
+    assert row["change_n"] == 3
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        {"teacher": None},
+        {"methods": ("kd",)},
+        {"costs": False},
+        {"students": {}},
+        {"students": {}, "teacher": None},
+    ],
+)
+def test_what_is_missing_is_missing(build: Callable[..., Run], attributes: dict[str, Any]) -> None:
+    summary = summarize(build(**attributes))
+    for name in ("retention", "change_mean", "latency_p50_ms"):
+        values = summary.get(name, pd.Series(dtype=float)).dropna()
+        assert np.isfinite(values.to_numpy(dtype=float)).all()
+
+
+def test_identical_values_across_seeds_have_an_interval_of_no_width(run: Run) -> None:
+    same = {
+        name: record.model_copy(update={"quality": run.records["cnn-tiny-kd-s0"].quality})
+        for name, record in run.records.items()
+    }
+    row = row_of(summarize(Run(run.directory, run.manifest, same, run.costs)), "cnn-tiny", "kd")
+    assert (row["score_sd"], row["change_mean"], row["change_low"]) == (0, 0, 0)
