@@ -20,6 +20,8 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
+TABLE_WIDTH = 100
+
 SuiteArgument = Annotated[str, typer.Argument(help="A suite's name, or the path of a YAML file.")]
 DataRoot = Annotated[
     Path | None, typer.Option(help="Where data sets lie, or are downloaded to.", show_default=False)
@@ -78,8 +80,6 @@ def _run(suite: object, directory: Path, data_root: Path | None, device: str) ->
         plan = prepare(suite, data_root, device)
     with Display(console) as display:
         outcome = run_plan(plan, directory, shlex.join(["distillbench", *sys.argv[1:]]), display)
-    if not outcome.trained:
-        console.print("nothing was trained: every cell was finished before", highlight=False)
     _show(directory)
     return outcome.complete
 
@@ -103,6 +103,8 @@ def _show(directory: Path) -> None:
     finished = load_run(directory)
     path = write_report(finished)
     console = Console()
+    if not console.is_terminal:
+        console = Console(width=TABLE_WIDTH)  # a pipe or a log has no width of its own
     console.print(summary_table(finished))
     console.print(f"report: {path}", highlight=False, soft_wrap=True)
 

@@ -1,8 +1,10 @@
 """The measuring phase: what each model costs, alone on the machine, after all training."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from distillbench.bench.build import build_model
 from distillbench.bench.cell import now
@@ -13,46 +15,68 @@ from distillbench.distill.checkpoint import load_weights
 from distillbench.distill.network import Network
 from distillbench.metrics import (
     LatencyConfig,
+    compare_latency,
     count_macs,
     count_params,
     describe_machine,
-    measure_latency,
     weight_file_bytes,
 )
 
+SAMPLES = 200
+"""Timed passes of each model, time permitting: enough for the 95th percentile."""
 
-def measure_cost(spec: ModelSpec, plan: Plan, directory: Path) -> Cost:
-    """Measure one model as it ships: trained weights, eval mode."""
-    network = _trained(spec, plan, directory)
-    module, started = network.module, now()
-    example = network.select(plan.task.example(1))
-    macs = count_macs(module, example)
-    return Cost(
-        model=spec.name,
-        key=plan.costs[spec.name],
-        parameters=count_params(module).total,
-        macs=macs.macs,
-        macs_exact=macs.exact,
-        macs_unaccounted=macs.unaccounted,
-        weight_file_bytes=weight_file_bytes(module),
-        latency=tuple(_latency(network, plan, size) for size in plan.suite.measure.batch_sizes),
-        machine=describe_machine(),
-        started=started,
+
+def measure_costs(plan: Plan, directory: Path) -> tuple[Cost, ...]:
+    """Measure every model as it ships: trained weights, eval mode.
+
+    Latency is timed in turn, so that the machine's slower and faster phases meet all models alike.
+    """
+    networks = {spec.name: _trained(spec, plan, directory) for spec in plan.models}
+    started, machine = now(), describe_machine()
+    latency = [_latency(networks, plan, size) for size in plan.suite.measure.batch_sizes]
+    costs = []
+    for name, network in networks.items():
+        macs = count_macs(network.module, network.select(plan.task.example(1)))
+        costs.append(
+            Cost(
+                model=name,
+                key=plan.costs[name],
+                parameters=count_params(network.module).total,
+                macs=macs.macs,
+                macs_exact=macs.exact,
+                macs_unaccounted=macs.unaccounted,
+                weight_file_bytes=weight_file_bytes(network.module),
+                latency=tuple(at_size[name] for at_size in latency),
+                machine=machine,
+                started=started,
+            )
+        )
+    return tuple(costs)
+
+
+def _latency(networks: Mapping[str, Network], plan: Plan, batch_size: int) -> dict[str, Latency]:
+    """Time all models at one batch size, interleaved."""
+    threads, device = torch.get_num_threads(), plan.task.train.device.type
+    example = plan.task.example(batch_size)
+    comparison = compare_latency(
+        {name: network.module for name, network in networks.items()},
+        example if isinstance(example, Tensor) else dict(example),
+        LatencyConfig(
+            threads=threads,
+            min_pairs=SAMPLES,
+            max_seconds=plan.suite.measure.max_seconds * len(networks),
+        ),
+        inputs_by_model={name: network.select(example) for name, network in networks.items()},
     )
-
-
-def _latency(network: Network, plan: Plan, batch_size: int) -> Latency:
-    measure = plan.suite.measure
-    threads = torch.get_num_threads()
-    config = LatencyConfig(threads=threads, max_seconds=measure.max_seconds)
-    inputs = network.select(plan.task.example(batch_size))
-    report = measure_latency(network.module, inputs, config)
-    return Latency(
-        device=plan.task.train.device.type,
-        batch_size=batch_size,
-        threads=threads,
-        samples_ms=tuple(sample for window in report.windows_ms for sample in window),
-    )
+    return {
+        name: Latency(
+            device=device,
+            batch_size=batch_size,
+            threads=threads,
+            samples_ms=comparison.models[name].times_ms,
+        )
+        for name in networks
+    }
 
 
 def _trained(spec: ModelSpec, plan: Plan, directory: Path) -> Network:

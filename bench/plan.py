@@ -78,11 +78,10 @@ def make_plan(suite: Suite, task: Task) -> Plan:
             key = _hash(facts)
             cell = Cell(key=key, kind="student", model=student.name, method=method.name, seed=seed)
             students.append(Job(cell, student, method, recipe))
-    measure = {**base, "measure": suite.measure.model_dump()}
-    costs = {
-        model.name: _hash({**measure, "model": _definition(model)})
-        for model in (suite.teacher, *suite.students)
-    }
+    # All models are timed in turn, so one more or less of them means measuring all anew.
+    models = {model.name: _definition(model) for model in (suite.teacher, *suite.students)}
+    measured = _hash({**base, "measure": suite.measure.model_dump(), "models": models})
+    costs = dict.fromkeys(models, measured)
     return Plan(suite, task, teacher, tuple(students), costs)
 
 

@@ -78,11 +78,11 @@ class Display:
         self._bar.update(self._whole, cells=f"{self._ended}/{self._jobs}")
         self._print(f"[{self._ended}/{self._jobs}] {record.cell.id}: {_summary(record)}")
 
-    def measuring(self, model: str) -> None:
-        """Show which model is being measured."""
-        self._line.plain = f"measuring {model}"
+    def measuring(self) -> None:
+        """Show that the models are being measured."""
+        self._line.plain = "measuring parameters, MACs and latency"
         if self._live is None:
-            self._print(f"measuring {model}")
+            self._print(self._line.plain)
 
     def _print(self, line: str) -> None:
         self._console.print(line, markup=False, highlight=False)

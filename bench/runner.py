@@ -10,7 +10,7 @@ from typing import Protocol
 import torch
 
 from distillbench.bench.cell import Teacher, load_teacher, now, run_cell
-from distillbench.bench.costs import measure_cost
+from distillbench.bench.costs import measure_costs
 from distillbench.bench.environment import describe_environment
 from distillbench.bench.plan import Job, Plan
 from distillbench.bench.records import (
@@ -46,8 +46,8 @@ class Listener(Protocol):
         """Hear of a cell's record."""
         ...
 
-    def measuring(self, model: str) -> None:
-        """Hear that a model is being measured."""
+    def measuring(self) -> None:
+        """Hear that the models are being measured."""
         ...
 
 
@@ -82,10 +82,9 @@ def run_plan(plan: Plan, directory: Path, command: str, listener: Listener) -> O
     with _threads(plan.suite.threads):
         write_json(directory / MANIFEST, _manifest(plan, command))
         reused = _train_open(plan, directory, listener)
-        for spec in plan.models:
-            if _cost(plan, directory, spec.name) is None:
-                listener.measuring(spec.name)
-                cost = measure_cost(spec, plan, directory)
+        if any(_cost(plan, directory, spec.name) is None for spec in plan.models):
+            listener.measuring()
+            for cost in measure_costs(plan, directory):
                 write_json(directory / cost.file, cost)
     return Outcome(load_run(directory), reused)
 

@@ -47,7 +47,7 @@ class Data(Protocol):
         ...
 
     def batches(self, order: Tensor, batch_size: int) -> Iterator[Samples]:
-        """Give the rows `order`, (M,) on the CPU, in batches of `batch_size`, the last one short."""
+        """Give the rows `order`, (M,) on the CPU, in batches of `batch_size`, the last short."""
         ...
 
 

@@ -341,7 +341,7 @@ class _Loop:
         for number, samples in enumerate(self._data.batches(rows, size), start=first):
             if self._recipe.augment:
                 samples = replace(samples, inputs=self._view(samples.inputs, number))
-            step(samples, Progress(epoch, number, total))
+            step(samples, Progress(epoch, number, total, self._recipe.epochs))
 
     def _settle(self, method: Method, network: Network) -> None:
         """Recompute batch-norm statistics where the method moved the weights itself."""

@@ -15,7 +15,8 @@ class Residual(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.linear(x)
         out += x
-        return self.relu(out).clone()
+        found: Tensor = self.relu(out).clone()
+        return found
 
 
 def test_features_are_what_the_layer_gave_in_spite_of_in_place_operations() -> None:

@@ -1,0 +1,38 @@
+# The same few commands for people and for continuous integration.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test lint wheel bench bench-latency clean
+
+# The environment is made once, and again when the dependencies change.
+$(VENV)/ready: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade "pip>=24"
+	$(BIN)/python -m pip install --quiet --editable ".[dev]"
+	@touch $@
+
+demo: $(VENV)/ready  ## train, distil, measure and report the default suite
+	$(BIN)/distillbench run
+
+test: $(VENV)/ready  ## every test
+	$(BIN)/python -m pytest --benchmark-skip
+
+lint: $(VENV)/ready  ## style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+wheel: $(VENV)/ready  ## build the wheel and look inside
+	rm -rf dist build
+	$(BIN)/python -m build --wheel --outdir dist .
+	$(BIN)/python -m zipfile --list dist/*.whl
+
+bench: $(VENV)/ready  ## the benchmarks, once
+	$(BIN)/python -m pytest tests/benchmarks --benchmark-only --benchmark-disable-gc --benchmark-min-rounds=3
+
+bench-latency: $(VENV)/ready  ## how far the latency meter can be trusted here
+	$(BIN)/python tests/benchmarks/measuring/latency_trust.py
+
+clean:
+	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .benchmarks

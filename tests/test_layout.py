@@ -1,0 +1,82 @@
+import ast
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+ROOMS = ("bench", "distill", "metrics", "reports")
+
+# Which other rooms a room may import; the command line alone also calls the reports.
+ALLOWED = {
+    "distill": set[str](),
+    "metrics": set[str](),
+    "bench": {"distill", "metrics"},
+    "reports": {"bench.records", "bench.statistics"},
+}
+
+
+def imports(path: Path) -> set[str]:
+    """Return the modules below `distillbench` that a file imports."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        found |= {name.removeprefix("distillbench.") for name in names if "distillbench." in name}
+    return found
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_links_lead_to_the_root_folders(room: str) -> None:
+    link = ROOT / "src" / "distillbench" / room
+    assert link.is_symlink()
+    assert not link.readlink().is_absolute()
+    assert link.resolve() == ROOT / room
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_imports_go_one_way(room: str) -> None:
+    allowed = ALLOWED[room] | {room}
+    for path in (ROOT / room).rglob("*.py"):
+        extra = {"reports"} if path == ROOT / "bench" / "cli.py" else set()
+        for name in imports(path):
+            assert any(name == one or name.startswith(f"{one}.") for one in allowed | extra), (
+                f"{path} imports distillbench.{name}"
+            )
+
+
+def test_every_room_has_a_package() -> None:
+    for room in ROOMS:
+        for folder in {path.parent for path in (ROOT / room).rglob("*.py")}:
+            assert (folder / "__init__.py").exists(), folder
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "import distillbench.__main__",
+        "import distillbench.reports",
+        "from distillbench.bench.suite import load_suite; load_suite('digits')",
+    ],
+)
+def test_torch_is_not_imported_for(statement: str) -> None:
+    code = f"import sys; {statement}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.slow
+def test_a_wheel_holds_every_room(tmp_path: Path) -> None:
+    subprocess.run(
+        [sys.executable, "-m", "build", "--wheel", "--outdir", str(tmp_path), str(ROOT)],
+        check=True,
+        capture_output=True,
+    )
+    (wheel,) = tmp_path.glob("*.whl")
+    names = set(zipfile.ZipFile(wheel).namelist())
+    for path in (path for room in ROOMS for path in (ROOT / room).rglob("*.py")):
+        assert f"distillbench/{path.relative_to(ROOT)}" in names
+    for data in ("py.typed", "bench/suites/digits.yaml", "reports/templates/report.md.j2"):
+        assert f"distillbench/{data}" in names
