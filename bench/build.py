@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from distillbench.bench.errors import ConfigError
+from distillbench.bench.registry import suggest
 from distillbench.bench.suite import (
     MethodNames,
     MethodSpec,
@@ -89,7 +90,9 @@ def _module(spec: ModelSpec, task: Task) -> Any:
         from torchvision.models import get_model, list_models
 
         if name not in list_models():
-            raise ConfigError(f"{what}: torchvision has no model '{name}'")
+            raise ConfigError(
+                f"{what}: torchvision has no model '{name}'; {suggest(name, list_models())}"
+            )
         facts = {key: facts[key] for key in ("num_classes",) if key in facts}
         return _call(what, lambda **options: get_model(name, **options), {**facts, **spec.options})
     if library == "timm":
@@ -138,13 +141,13 @@ def _call(what: str, function: Callable[..., Any], options: Mapping[str, Any]) -
         raise
     except (TypeError, ValueError) as error:
         raise ConfigError(f"{what}: {error}") from error
+    except Exception as error:  # a user's own factory may raise anything
+        raise ConfigError(f"{what}: {type(error).__name__}: {error}") from error
 
 
 def _load(spec: ModelSpec, module: nn.Module) -> None:
     path = spec.weights
     assert path is not None
-    if not path.is_file():
-        raise ConfigError(f"model '{spec.name}': there is no weight file {path}")
     try:
         if path.suffix == ".safetensors":
             load_weights(module, path)

@@ -81,6 +81,8 @@ def _run(suite: object, directory: Path, data_root: Path | None, device: str) ->
     with Display(console) as display:
         outcome = run_plan(plan, directory, shlex.join(["distillbench", *sys.argv[1:]]), display)
     _show(directory)
+    if outcome.unmeasured is not None:
+        typer.echo(f"distillbench: nothing was measured: {outcome.unmeasured}", err=True)
     return outcome.complete
 
 

@@ -1,10 +1,10 @@
 """The measuring phase: what each model costs, alone on the machine, after all training."""
 
+import itertools
 from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from distillbench.bench.build import build_model
 from distillbench.bench.cell import now
@@ -19,6 +19,7 @@ from distillbench.metrics import (
     count_macs,
     count_params,
     describe_machine,
+    measure_latency,
     weight_file_bytes,
 )
 
@@ -26,65 +27,66 @@ SAMPLES = 200
 """Timed passes of each model, time permitting: enough for the 95th percentile."""
 
 
-def measure_costs(plan: Plan, directory: Path) -> tuple[Cost, ...]:
-    """Measure every model as it ships: trained weights, eval mode.
+def measure_costs(plan: Plan, weights: Mapping[str, Path]) -> dict[str, Cost]:
+    """Measure models as they ship: trained weights, eval mode.
 
     Latency is timed in turn, so that the machine's slower and faster phases meet all models alike.
+
+    Args:
+        plan: The plan whose models they are.
+        weights: A weight file of each model to measure, by the model's name.
+
+    Raises:
+        ValueError: A model cannot be measured, such as one whose outputs are not finite.
     """
-    networks = {spec.name: _trained(spec, plan, directory) for spec in plan.models}
+    networks = {
+        spec.name: _trained(spec, plan, weights[spec.name])
+        for spec in plan.models
+        if spec.name in weights
+    }
     started, machine = now(), describe_machine()
     latency = [_latency(networks, plan, size) for size in plan.suite.measure.batch_sizes]
-    costs = []
+    costs = {}
     for name, network in networks.items():
         macs = count_macs(network.module, network.select(plan.task.example(1)))
-        costs.append(
-            Cost(
-                model=name,
-                key=plan.costs[name],
-                parameters=count_params(network.module).total,
-                macs=macs.macs,
-                macs_exact=macs.exact,
-                macs_unaccounted=macs.unaccounted,
-                weight_file_bytes=weight_file_bytes(network.module),
-                latency=tuple(at_size[name] for at_size in latency),
-                machine=machine,
-                started=started,
-            )
+        costs[name] = Cost(
+            model=name,
+            key=plan.costs[name],
+            parameters=count_params(network.module).total,
+            macs=macs.macs,
+            macs_exact=macs.exact,
+            macs_unaccounted=macs.unaccounted,
+            weight_file_bytes=weight_file_bytes(network.module),
+            latency=tuple(at_size[name] for at_size in latency),
+            machine=machine,
+            started=started,
         )
-    return tuple(costs)
+    return costs
 
 
 def _latency(networks: Mapping[str, Network], plan: Plan, batch_size: int) -> dict[str, Latency]:
-    """Time all models at one batch size, interleaved."""
+    """Time all models at one batch size: interleaved, or alone where there is only one."""
     threads, device = torch.get_num_threads(), plan.task.train.device.type
+    limit = plan.suite.measure.max_seconds * len(networks)
+    config = LatencyConfig(threads=threads, min_pairs=SAMPLES, max_seconds=limit)
     example = plan.task.example(batch_size)
-    comparison = compare_latency(
-        {name: network.module for name, network in networks.items()},
-        example if isinstance(example, Tensor) else dict(example),
-        LatencyConfig(
-            threads=threads,
-            min_pairs=SAMPLES,
-            max_seconds=plan.suite.measure.max_seconds * len(networks),
-        ),
-        inputs_by_model={name: network.select(example) for name, network in networks.items()},
-    )
+    modules = {name: network.module for name, network in networks.items()}
+    inputs = {name: network.select(example) for name, network in networks.items()}
+    if len(networks) > 1:
+        first = next(iter(inputs.values()))
+        timed = compare_latency(modules, first, config, inputs_by_model=inputs).models
+        samples = {name: timed[name].times_ms for name in networks}
+    else:
+        alone = {name: measure_latency(modules[name], inputs[name], config) for name in networks}
+        samples = {name: tuple(itertools.chain(*one.windows_ms)) for name, one in alone.items()}
     return {
-        name: Latency(
-            device=device,
-            batch_size=batch_size,
-            threads=threads,
-            samples_ms=comparison.models[name].times_ms,
-        )
-        for name in networks
+        name: Latency(device=device, batch_size=batch_size, threads=threads, samples_ms=taken)
+        for name, taken in samples.items()
     }
 
 
-def _trained(spec: ModelSpec, plan: Plan, directory: Path) -> Network:
-    """Build a model with the weights of its first finished cell; with its initial ones if none."""
+def _trained(spec: ModelSpec, plan: Plan, weights: Path) -> Network:
     network = build_model(spec, plan.task, plan.suite.seeds[0])
-    files = (directory / job.cell.weights_file for job in plan.jobs if job.model.name == spec.name)
-    finished = next((file for file in files if file.exists()), None)
-    if finished is not None:
-        load_weights(network.module, finished)
+    load_weights(network.module, weights)
     network.module.eval()
     return network

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
+from distillbench.bench.errors import ConfigError
 from distillbench.bench.records import Cell
 from distillbench.bench.suite import MethodSpec, ModelSpec, Suite
 from distillbench.bench.tasks.task import Task
@@ -87,8 +88,12 @@ def make_plan(suite: Suite, task: Task) -> Plan:
 
 def _definition(spec: ModelSpec) -> dict[str, Any]:
     """Return what makes a model what it is; its name in the suite does not."""
-    weights = spec.weights and hashlib.sha256(spec.weights.read_bytes()).hexdigest()
-    return {"model": spec.model, "options": spec.options, "inputs": spec.inputs, "weights": weights}
+    definition = {"model": spec.model, "options": spec.options, "inputs": spec.inputs}
+    if spec.weights is None:
+        return definition
+    if not spec.weights.is_file():
+        raise ConfigError(f"model '{spec.name}': there is no weight file {spec.weights}")
+    return {**definition, "weights": hashlib.sha256(spec.weights.read_bytes()).hexdigest()}
 
 
 def _versions() -> dict[str, str]:

@@ -8,8 +8,10 @@ from distillbench.bench.build import build_method, build_model, build_task
 from distillbench.bench.errors import ConfigError
 from distillbench.bench.plan import Plan, make_plan
 from distillbench.bench.suite import Suite
+from distillbench.bench.tasks.task import Task
 from distillbench.distill.augment import build_view
 from distillbench.distill.network import probe
+from distillbench.distill.recipe import Recipe
 from distillbench.distill.seeding import seeded
 
 
@@ -21,13 +23,10 @@ def prepare(suite: Suite, data_root: Path | None, device: str) -> Plan:
     """
     task = build_task(suite.task, data_root).to(choose_device(device))
     plan = make_plan(suite, task)
-    for job in plan.jobs:
-        size, rows = job.recipe.batch_size, len(task.train)
-        if size > rows:
-            raise ConfigError(f"batch_size is {size}, but task '{task.name}' trains on {rows} rows")
+    for model in plan.models:
+        _check_recipe(suite.recipe_of(model), model.name, task)
     teacher = build_model(suite.teacher, task, suite.teacher.seed)
     try:
-        build_view(suite.recipe.augment, 0)
         seen = probe(teacher, task.train)
     except (ValueError, RuntimeError, TypeError) as error:
         raise ConfigError(f"model '{suite.teacher.name}': {error}") from error
@@ -46,6 +45,18 @@ def prepare(suite: Suite, data_root: Path | None, device: str) -> Plan:
                 "name the students that it is for under the method's key `students`"
             ) from error
     return plan
+
+
+def _check_recipe(recipe: Recipe, model: str, task: Task) -> None:
+    if recipe.batch_size > len(task.train):
+        raise ConfigError(
+            f"recipe of '{model}': batch_size is {recipe.batch_size}, but task '{task.name}' "
+            f"trains on {len(task.train)} rows"
+        )
+    try:
+        build_view(recipe.augment, 0)(task.example(2), 0)
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise ConfigError(f"recipe of '{model}': {error}") from error
 
 
 def choose_device(name: str) -> torch.device:

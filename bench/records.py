@@ -253,7 +253,7 @@ def read_json(path: Path, kind: type[Model]) -> Model | None:
     """
     try:
         return kind.model_validate_json(path.read_bytes())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except ValidationError as error:
         first = error.errors()[0]

@@ -69,12 +69,15 @@ class Registry:
         if os.getcwd() not in sys.path:
             sys.path.insert(0, os.getcwd())
         try:
-            return _import(name)
-        except (ImportError, AttributeError) as error:
+            found = _import(name)
+        except Exception as error:  # a user's own module may raise anything
             raise ConfigError(
-                f"cannot import the {self.kind} '{name}': {error}; "
+                f"cannot import the {self.kind} '{name}': {type(error).__name__}: {error}; "
                 "expected package.module:callable, importable from here"
             ) from error
+        if not callable(found):
+            raise ConfigError(f"the {self.kind} '{name}' is {found!r}; expected a callable")
+        return found
 
     def load_all(self) -> dict[str, Any]:
         """Import everything that can be; a broken entry point is named in a warning and skipped."""

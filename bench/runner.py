@@ -1,5 +1,6 @@
 """Runs a planned suite: each cell once, then the measuring, whatever was finished before kept."""
 
+import glob
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -53,10 +54,11 @@ class Listener(Protocol):
 
 @dataclass(frozen=True)
 class Outcome:
-    """A run, and how many of its cells were finished before."""
+    """A run, how many of its cells were finished before, and why nothing was measured, if so."""
 
     run: Run
     reused: int
+    unmeasured: str | None = None
 
     @property
     def trained(self) -> int:
@@ -65,10 +67,12 @@ class Outcome:
 
     @property
     def complete(self) -> bool:
-        """Whether every cell is done."""
+        """Whether every cell is done and every model measured."""
         records = self.run.records
-        return len(records) == len(self.run.manifest.cells) and all(
-            record.status == "done" for record in records.values()
+        return (
+            self.unmeasured is None
+            and len(records) == len(self.run.manifest.cells)
+            and all(record.status == "done" for record in records.values())
         )
 
 
@@ -82,11 +86,28 @@ def run_plan(plan: Plan, directory: Path, command: str, listener: Listener) -> O
     with _threads(plan.suite.threads):
         write_json(directory / MANIFEST, _manifest(plan, command))
         reused = _train_open(plan, directory, listener)
-        if any(_cost(plan, directory, spec.name) is None for spec in plan.models):
-            listener.measuring()
-            for cost in measure_costs(plan, directory):
-                write_json(directory / cost.file, cost)
-    return Outcome(load_run(directory), reused)
+        unmeasured = _measure_open(plan, directory, listener)
+    return Outcome(load_run(directory), reused, unmeasured)
+
+
+def _measure_open(plan: Plan, directory: Path, listener: Listener) -> str | None:
+    """Measure the finished models, where one has no cost yet; return why that failed, if it did."""
+    finished = {
+        job.model.name: directory / job.cell.weights_file
+        for job in plan.jobs
+        if (directory / job.cell.weights_file).exists()
+    }
+    missing = [name for name in finished if _cost(plan, directory, name) is None]
+    if not missing:
+        return None
+    listener.measuring()
+    try:
+        costs = measure_costs(plan, finished)
+    except (ValueError, RuntimeError) as error:
+        return f"{type(error).__name__}: {error}"
+    for name in missing:
+        write_json(directory / costs[name].file, costs[name])
+    return None
 
 
 def _train_open(plan: Plan, directory: Path, listener: Listener) -> int:
@@ -122,7 +143,8 @@ def _run(
     record = run_cell(job, plan, directory, teacher, lambda number: listener.epoch(job, number))
     path = directory / job.cell.file
     if path.exists():  # an earlier failure stays readable; a record is never rewritten
-        os.replace(path, path.with_name(f"{path.stem}.until-{now().replace(':', '')}.json"))
+        earlier = len(list(path.parent.glob(f"{glob.escape(path.stem)}.attempt-*.json")))
+        os.replace(path, path.with_name(f"{path.stem}.attempt-{earlier + 1}.json"))
     write_json(path, record)
     return record
 

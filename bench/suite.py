@@ -35,6 +35,14 @@ TaskNames = Registry("task", TASKS)
 ModelNames = Registry("model", MODELS)
 
 
+class _MisfitError(ValueError):
+    """Parts of a suite that do not fit together, and where the file says so."""
+
+    def __init__(self, message: str, *place: str | int) -> None:
+        super().__init__(message)
+        self.place = place
+
+
 class _Data(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -167,15 +175,17 @@ class Suite(_Data):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         students = [student.name for student in self.students]
-        _unique("students", [*students, self.teacher.name])
+        _unique("students", [self.teacher.name, *students])
         _unique("methods", [method.name for method in self.methods])
+        _unique("methods", [f"{student.name}-{method.name}" for student, method in self.pairs()])
         _unique("seeds", self.seeds)
-        for method in self.methods:
+        for number, method in enumerate(self.methods):
             for student in method.students or ():
                 if student not in students:
-                    raise ValueError(
+                    raise _MisfitError(
                         f"method '{method.name}' names the student '{student}'; "
-                        f"{suggest(student, students)}"
+                        f"{suggest(student, students)}",
+                        *("methods", number, "students"),
                     )
         for model in (self.teacher, *self.students):
             self.recipe_of(model)
@@ -188,7 +198,13 @@ class Suite(_Data):
         except ValidationError as error:
             problem = error.errors()[0]
             place = ".".join(map(str, problem["loc"]))
-            raise ValueError(f"recipe of '{model.name}': {place}: {_message(problem)}") from error
+            raise _MisfitError(
+                f"recipe of '{model.name}': {place}: {_message(problem)}",
+                *(*self._place(model), "recipe"),
+            ) from error
+
+    def _place(self, model: ModelSpec) -> tuple[str | int, ...]:
+        return ("teacher",) if model is self.teacher else ("students", self.students.index(model))
 
     def pairs(self) -> list[tuple[ModelSpec, MethodSpec]]:
         """Return each student with each method that is applied to it."""
@@ -203,7 +219,7 @@ class Suite(_Data):
 def _unique(what: str, values: Sequence[object]) -> None:
     twice = sorted({str(value) for value in values if values.count(value) > 1})
     if twice:
-        raise ValueError(f"{what}: {', '.join(twice)} is named twice; give each its own name")
+        raise _MisfitError(f"{', '.join(twice)} is named twice; give each its own name", what)
 
 
 def suite_names() -> list[str]:
@@ -233,12 +249,16 @@ def load_suite(name: str) -> Suite:
     try:
         return Suite.model_validate(document)
     except ValidationError as error:
-        problems = [
-            f"{path.name}:{_line(tree, problem['loc'])}: {'.'.join(map(str, problem['loc']))}: "
-            f"{_message(problem)}"
-            for problem in error.errors()
-        ]
-        raise ConfigError("\n".join(problems)) from error
+        raise ConfigError(
+            "\n".join(f"{path.name}:{_located(tree, problem)}" for problem in error.errors())
+        ) from error
+
+
+def _located(tree: yaml.Node | None, problem: Any) -> str:
+    """Return the line, the place and the message of a problem."""
+    cause = problem.get("ctx", {}).get("error")
+    place = (*problem["loc"], *getattr(cause, "place", ()))
+    return f"{_line(tree, place)}: {'.'.join(map(str, place))}: {_message(problem)}"
 
 
 def _message(problem: Any) -> str:

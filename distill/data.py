@@ -78,10 +78,10 @@ def classification_head(target: Tensor, classes: int | None = None, name: str = 
     Raises:
         ValueError: A target is not an integer in [0, classes).
     """
-    if target.ndim != 1 or target.is_floating_point():
+    if target.ndim != 1 or len(target) == 0 or target.is_floating_point():
         raise ValueError(
             f"head '{name}': class targets have shape {tuple(target.shape)} and dtype "
-            f"{target.dtype}; expected a vector of integers"
+            f"{target.dtype}; expected a vector of integers, at least one"
         )
     classes = int(target.max()) + 1 if classes is None else classes
     outside = ((target < 0) | (target >= classes)).nonzero()

@@ -40,7 +40,7 @@ def recipe_changes(run: Run) -> list[str]:
     return [
         f"model {model.get('name')}: {compact(model['recipe'])}"
         for model in models
-        if isinstance(model, Mapping) and model.get("recipe")
+        if isinstance(model, Mapping) and model.get("name") and model.get("recipe")
     ]
 
 

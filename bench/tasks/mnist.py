@@ -12,6 +12,7 @@ from distillbench.bench.tasks.task import Task, tensor_task
 DEFAULT_ROOT = Path("~/.cache/distillbench")
 MEAN, DEVIATION = 0.1307, 0.3081
 DOWNLOAD_TIMEOUT_S = 30.0
+GET = "put the four IDX files of MNIST there, or name their folder with --data-root"
 
 
 def mnist(*, data_root: Path | None = None, validation: float = 1 / 12) -> Task:
@@ -25,7 +26,12 @@ def mnist(*, data_root: Path | None = None, validation: float = 1 / 12) -> Task:
         ConfigError: The data is neither there nor to be had.
     """
     root = _find(data_root)
-    train, test = (_pixels(MNIST(root, train=part)) for part in (True, False))
+    try:
+        train, test = (_pixels(MNIST(root, train=part)) for part in (True, False))
+    except (OSError, RuntimeError, ValueError) as error:
+        raise ConfigError(
+            f"MNIST in {root / 'MNIST' / 'raw'} cannot be read: {error}; {GET}"
+        ) from error
     return tensor_task("mnist", train, test, validation=validation)
 
 
@@ -37,9 +43,8 @@ def _pixels(split: MNIST) -> tuple[Tensor, Tensor]:
 def _find(data_root: Path | None) -> Path:
     root = (data_root or DEFAULT_ROOT).expanduser()
     wanted = root / "MNIST" / "raw" / "train-images-idx3-ubyte"
-    get = "put the four IDX files of MNIST there, or name their folder with --data-root"
     if data_root is not None and not root.is_dir():
-        raise ConfigError(f"the data folder {root} does not exist; looked for {wanted}: {get}")
+        raise ConfigError(f"the data folder {root} does not exist; looked for {wanted}: {GET}")
     if wanted.exists():
         return root
     made = [path for path in (root, root / "MNIST", root / "MNIST" / "raw") if not path.exists()]
@@ -52,7 +57,7 @@ def _find(data_root: Path | None) -> Path:
             if path.is_dir() and not any(path.iterdir()):
                 path.rmdir()
         raise ConfigError(
-            f"MNIST is not in {root} and cannot be downloaded ({error}); looked for {wanted}: {get}"
+            f"MNIST is not in {root} and cannot be downloaded ({error}); looked for {wanted}: {GET}"
         ) from error
     finally:
         socket.setdefaulttimeout(timeout)

@@ -2,6 +2,8 @@ import io
 from collections.abc import Callable
 from typing import Any
 
+import pandas as pd
+import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 from PIL import Image
@@ -21,11 +23,22 @@ from distillbench.reports.figures.style import CONTROL_LOOK, label, looks
 
 WHERE = "batch 1, cpu, 1 thread, Example CPU 3000"
 
+
+def _at_batch_1(run: Run) -> pd.DataFrame:
+    samples = latency_samples(run)
+    return samples[samples["batch_size"] == 1]
+
+
+def _single(run: Run) -> pd.DataFrame:
+    samples = latency_samples(run)
+    return samples[samples["batch_size"] == 1]
+
+
 DRAW: dict[str, Callable[[Run], tuple[Figure, str]]] = {
     "latency": lambda run: accuracy_against_latency(summarize(run), WHERE),
     "macs": lambda run: accuracy_against_macs(summarize(run)),
     "seeds": lambda run: seeds_by_method(summarize(run), tidy(run)),
-    "ecdf": lambda run: latency_distribution(latency_samples(run), "cnn-large", WHERE),
+    "ecdf": lambda run: latency_distribution(_single(run), "cnn-large", WHERE),
 }
 
 FAILED = {"mlp-small-kd-s1": "diverged"} | {f"cnn-tiny-kd-s{seed}": "failed" for seed in range(3)}

@@ -1,3 +1,4 @@
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -52,8 +53,8 @@ def test_the_report_says_what_it_must(build: Callable[..., Run]) -> None:
     text = write_report(run).read_text()
     for part in (
         "# Distillation report: digits\n\nThe best student is ",
-        "| 2/3 (1 diverged) |",
-        "| 2/3 (1 not run) |",
+        "2/3 (1 diverged) |",
+        "2/3 (1 not run) |",
         "the loss of term 'kd' is nan in epoch 3",
         "distillbench run digits --out runs/digits",
         "0123abc",
@@ -78,7 +79,7 @@ def test_the_same_records_give_the_same_bytes(run: Run) -> None:
 def test_incomplete_runs_render(build: Callable[..., Run], case: str) -> None:
     run = build(**RUNS[case])
     text = write_report(run).read_text()
-    assert "nan" not in text.replace("is nan in epoch", "").lower()
+    assert not re.search(r"\bnan\b", text.replace("is nan in epoch", ""), re.IGNORECASE)
     assert "None" not in text
     assert "model" in terminal(run)
 

@@ -43,6 +43,7 @@ def test_numbers_follow_from_the_records(run: Run) -> None:
     row = row_of(summarize(run), "cnn-tiny", "kd")
     own, control = top1(run, "cnn-tiny", "kd"), top1(run, "cnn-tiny", "none")
     teacher = run.records["cnn-large-s0"].quality["test"]["label"]["top1"]
+    assert teacher is not None
     assert estimate(row, "score") == t_interval(list(own.values()))
     assert estimate(row, "change") == paired_difference(own, control)
     assert row["retention"] == pytest.approx(np.mean(list(own.values())) / teacher)

@@ -1,0 +1,84 @@
+"""What the harness's tests share: a tiny suite on real data, and running it without a terminal."""
+
+import copy
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from distillbench.bench.plan import Job
+from distillbench.bench.preflight import prepare
+from distillbench.bench.records import Record
+from distillbench.bench.runner import Outcome, run_plan
+from distillbench.bench.suite import load_suite
+
+TINY: dict[str, Any] = {
+    "name": "tiny",
+    "task": "digits",
+    "teacher": {"name": "big", "model": "cnn", "options": {"widths": [2, 4]}},
+    "students": [{"name": "small", "model": "cnn", "options": {"widths": [2, 2]}}],
+    "methods": ["none", "kd"],
+    "seeds": [0],
+    "threads": 1,
+    "recipe": {"epochs": 1, "batch_size": 100},
+    "measure": {"batch_sizes": [1], "max_seconds": 0.05},
+}
+
+WriteSuite = Callable[..., Path]
+
+
+class Silent:
+    """Hears a run and keeps what was run, and whether models were measured."""
+
+    def __init__(self) -> None:
+        self.reused = 0
+        self.ran: list[str] = []
+        self.measured = False
+
+    def planned(self, jobs: tuple[Job, ...], finished: int) -> None:
+        self.reused = finished
+
+    def started(self, job: Job) -> None:
+        self.ran.append(job.cell.id)
+
+    def epoch(self, job: Job, number: int) -> None:
+        pass
+
+    def ended(self, record: Record) -> None:
+        pass
+
+    def measuring(self) -> None:
+        self.measured = True
+
+
+@pytest.fixture
+def write_suite(tmp_path: Path) -> WriteSuite:
+    """Return a function that writes the tiny suite, with some keys changed, as a YAML file."""
+
+    def write(**changes: object) -> Path:
+        path = tmp_path / "tiny.yaml"
+        text = yaml.safe_dump({**copy.deepcopy(TINY), **changes}, sort_keys=False)
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    return write
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Stand in an empty folder whose modules can be imported for the length of a test."""
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.chdir(tmp_path)
+    yield tmp_path
+    for name, module in list(sys.modules.items()):
+        if str(getattr(module, "__file__", None)).startswith(str(tmp_path)):
+            del sys.modules[name]
+
+
+def run_suite(suite: Path, directory: Path, listener: Silent | None = None) -> Outcome:
+    """Run a suite's file on the CPU."""
+    plan = prepare(load_suite(str(suite)), None, "cpu")
+    return run_plan(plan, directory, "test", listener or Silent())

@@ -1,0 +1,190 @@
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+from torchvision.datasets import MNIST
+
+from distillbench.bench.errors import ConfigError
+from distillbench.bench.tasks.digits import digits
+from distillbench.bench.tasks.image_folder import image_folder
+from distillbench.bench.tasks.mnist import mnist
+from distillbench.bench.tasks.task import Task, tensor_task
+from distillbench.distill import Tensors
+
+MNIST_ROOT = os.environ.get("DISTILLBENCH_DATA")
+needs_mnist = pytest.mark.skipif(
+    MNIST_ROOT is None, reason="needs DISTILLBENCH_DATA, the folder that holds MNIST/raw"
+)
+
+
+def held(split: object) -> tuple[Tensor, Tensor]:
+    assert isinstance(split, Tensors)
+    assert isinstance(split.inputs, Tensor)
+    return split.inputs, split.targets["label"]
+
+
+def rows(count: int, seed: int = 0) -> tuple[Tensor, Tensor]:
+    images = torch.randn(count, 1, 4, 4, generator=torch.Generator().manual_seed(seed))
+    return images, torch.arange(count) % 3
+
+
+def test_digits() -> None:
+    task = digits()
+    assert {name: len(split) for name, split in task.splits.items()} == {
+        "train": 1000,
+        "validation": 197,
+        "test": 600,
+    }
+    assert [(head.name, head.classes) for head in task.heads] == [("label", 10)]
+    images, _ = held(task.train)
+    assert images.shape == (1000, 1, 8, 8)
+    assert abs(float(images.mean())) < 1e-5
+    assert abs(float(images.std()) - 1) < 1e-5
+    for split in task.splits.values():
+        counts = torch.bincount(held(split)[1])
+        assert len(counts) == 10
+        assert int(counts.max() - counts.min()) <= 0.015 * len(split) + 2
+    everything = torch.cat([held(split)[0] for split in task.splits.values()])
+    assert len(everything) == 1797
+    assert digits().fingerprint == task.fingerprint
+
+
+def test_an_example_is_repeated_where_samples_are_few() -> None:
+    task = tensor_task("few", rows(3), rows(3), validation=rows(3))
+    example = task.example(5)
+    assert isinstance(example, Tensor)
+    assert torch.equal(example, rows(3)[0][[0, 1, 2, 0, 1]])
+
+
+def test_a_share_is_set_aside_for_validation() -> None:
+    task = tensor_task("t", rows(50), rows(10), validation=0.2)
+    assert [len(split) for split in task.splits.values()] == [40, 10, 10]
+    both = torch.cat([held(task.train)[0], held(task.validation)[0]])
+    assert sorted(both[:, 0, 0, 0].tolist()) == sorted(rows(50)[0][:, 0, 0, 0].tolist())
+    assert tensor_task("t", rows(50), rows(10), validation=0.2).fingerprint == task.fingerprint
+    assert tensor_task("t", rows(50), rows(10), validation=0.1).fingerprint != task.fingerprint
+
+
+def test_the_fingerprint_tells_data_apart() -> None:
+    one, two = (tensor_task("t", rows(50, seed), rows(10)) for seed in (0, 1))
+    assert one.fingerprint != two.fingerprint
+    assert one.to(torch.device("cpu")).fingerprint == one.fingerprint
+
+
+def test_named_inputs() -> None:
+    def named(count: int) -> tuple[dict[str, Tensor], Tensor]:
+        images, labels = rows(count)
+        return {"image": images, "row": torch.arange(count)}, labels
+
+    task = tensor_task("named", named(50), named(10))
+    batch = next(task.validation.batches(torch.arange(5), 5))
+    assert not isinstance(batch.inputs, Tensor)
+    assert torch.equal(batch.inputs["row"] % 3, batch.targets["label"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"test": (rows(10)[0], rows(10)[1] + 5)}, "label 5, outside the 3 classes"),
+        ({"train": (rows(10)[0], rows(10)[1] - 1)}, "label -1"),
+        ({"train": (rows(10)[0], rows(10)[1].float())}, "vector of integers"),
+        ({"validation": (rows(10)[0], rows(9)[1])}, "rows by tensor"),
+        ({"classes": 2}, "outside the 2 classes"),
+        ({"validation": 0.0}, r"share is 0\.0"),
+        ({"validation": 1.5}, r"share is 1\.5"),
+        ({"validation": 0.99}, "task 't'"),
+        ({"test": (rows(10)[0][:0], rows(10)[1][:0])}, "at least 1"),
+    ],
+)
+def test_tensors_that_do_not_fit_are_refused(changes: dict[str, Any], said: str) -> None:
+    arguments: dict[str, Any] = {"train": rows(10), "test": rows(10), **changes}
+    with pytest.raises(ConfigError, match=said):
+        tensor_task("t", **arguments)
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    root = tmp_path / "pictures"
+    for split, count in (("train", 3), ("validation", 1), ("test", 2)):
+        for shade, name in ((40, "dark"), (200, "light")):
+            (root / split / name).mkdir(parents=True)
+            for number in range(count):
+                image = Image.new("RGB", (14, 10), (shade + number,) * 3)
+                image.save(root / split / name / f"{number}.png")
+    return root
+
+
+def folder_task(root: Path) -> Task:
+    return image_folder(data_root=root.parent, path=root.name, size=8)
+
+
+def test_image_folder(pictures: Path) -> None:
+    task = folder_task(pictures)
+    assert task.name == "pictures"
+    assert [len(split) for split in task.splits.values()] == [6, 2, 4]
+    assert task.heads[0].counts == (3, 3)
+    images, labels = held(task.train)
+    assert images.shape == (6, 3, 8, 8)
+    assert labels.tolist() == [0, 0, 0, 1, 1, 1]
+    expected = (40 / 255 - 0.485) / 0.229
+    assert abs(float(images[0, 0].mean()) - expected) < 1e-5
+    assert folder_task(pictures).fingerprint == task.fingerprint
+    os.utime(pictures / "test" / "dark" / "0.png", (1, 1))
+    assert folder_task(pictures).fingerprint != task.fingerprint
+
+
+def test_image_folders_that_do_not_fit_are_refused(pictures: Path) -> None:
+    (pictures / "test" / "light").rename(pictures / "test" / "bright")
+    with pytest.raises(ConfigError, match=r"differ in the classes \['bright', 'light'\]"):
+        folder_task(pictures)
+    (pictures / "validation").rename(pictures / "val")
+    with pytest.raises(ConfigError, match=r"cannot read images from .*validation.*/CLASS/IMAGE"):
+        folder_task(pictures)
+
+
+def test_an_image_that_cannot_be_read_is_named(pictures: Path) -> None:
+    (pictures / "train" / "dark" / "0.png").write_bytes(b"torn")
+    with pytest.raises(ConfigError, match=r"train.*0\.png"):
+        folder_task(pictures)
+
+
+@needs_mnist
+@pytest.mark.slow
+def test_mnist() -> None:
+    task = mnist(data_root=Path(str(MNIST_ROOT)))
+    assert [len(split) for split in task.splits.values()] == [55_000, 5_000, 10_000]
+    images, labels = held(task.train)
+    assert images.shape == (55_000, 1, 28, 28)
+    assert abs(float(images.mean())) < 0.01
+    assert abs(float(images.std()) - 1) < 0.01
+    assert int(torch.bincount(labels, minlength=10).min()) > 4000
+
+
+def test_mnist_without_its_folder(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"nowhere does not exist; looked for .*--data-root"):
+        mnist(data_root=tmp_path / "nowhere")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("present", [[], ["train-images-idx3-ubyte"]])
+def test_mnist_that_cannot_be_downloaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, present: list[str]
+) -> None:
+    def offline(self: MNIST) -> None:
+        Path(self.raw_folder).mkdir(parents=True, exist_ok=True)
+        raise RuntimeError("no network")
+
+    monkeypatch.setattr(MNIST, "download", offline)
+    raw = tmp_path / "MNIST" / "raw"
+    for name in present:
+        raw.mkdir(parents=True)
+        (raw / name).touch()
+    with pytest.raises(ConfigError, match=r"cannot be downloaded .no network.*looked for"):
+        mnist(data_root=tmp_path)
+    found = sorted(path.name for path in tmp_path.rglob("*") if path.is_file())
+    assert found == present
+    assert raw.exists() == bool(present)

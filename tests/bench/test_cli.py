@@ -1,0 +1,173 @@
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from tests.bench.conftest import WriteSuite
+from typer.testing import CliRunner, Result
+
+from distillbench.bench import runner as bench_runner
+from distillbench.bench.cli import app
+from distillbench.bench.errors import Exit
+
+
+def call(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def command(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *arguments], capture_output=True, text=True, timeout=60, check=True
+    )
+
+
+def seconds(*arguments: str) -> float:
+    began = time.perf_counter()
+    command(*arguments)
+    return time.perf_counter() - began
+
+
+def test_help_is_quick() -> None:
+    assert min(seconds("-m", "distillbench", "--help") for _ in range(3)) < 0.5
+
+
+@pytest.mark.parametrize("arguments", ["--help", "list", "list tasks", "run --help"])
+def test_torch_is_not_imported(arguments: str) -> None:
+    found = command("-X", "importtime", "-m", "distillbench", *arguments.split())
+    imported = {line.split("|")[-1].strip() for line in found.stderr.splitlines()}
+    assert "distillbench.bench.cli" in imported
+    assert not imported & {"torch", "torchvision", "matplotlib", "pandas", "sklearn", "scipy"}
+
+
+def test_list() -> None:
+    result = call("list")
+    assert result.exit_code == Exit.DONE
+    assert "methods: none, kd, interpolate, fitnet" in result.output
+    assert "suites: digits, mnist" in result.output
+    assert call("list", "suites").output.startswith("suites: ")
+    result = call("list", "method")
+    assert result.exit_code == Exit.CONFIG
+    assert "did you mean 'methods'?" in result.stderr
+
+
+def test_check_writes_nothing(write_suite: WriteSuite, folder: Path) -> None:
+    suite = write_suite()
+    result = call("check", suite)
+    assert result.exit_code == Exit.DONE
+    assert "tiny: 3 cells, ready to run" in result.output
+    assert list(folder.iterdir()) == [suite]
+
+
+def test_run_and_report(
+    write_suite: WriteSuite, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    suite, out = write_suite(), folder / "runs" / "tiny"
+    result = call("run", suite)
+    assert result.exit_code == Exit.DONE, result.output
+    assert "[3/3] small-kd-s0: done" in result.output
+    assert (out / "report.md").is_file()
+    assert "report.md" in result.output
+    result = call("run", suite)
+    assert result.exit_code == Exit.DONE
+    assert "3 cells are finished and kept; nothing to train" in result.output
+
+    def refuse(*arguments: object) -> None:
+        raise AssertionError("a report trains and measures nothing")
+
+    monkeypatch.setattr(bench_runner, "run_cell", refuse)
+    monkeypatch.setattr(bench_runner, "measure_costs", refuse)
+    (out / "report.md").unlink()
+    result = call("report", out)
+    assert result.exit_code == Exit.DONE
+    assert (out / "report.md").is_file()
+
+
+def test_run_with_a_diverged_cell(write_suite: WriteSuite, folder: Path) -> None:
+    (folder / "cli_models.py").write_text(
+        "from distillbench.bench.models.mlp import MLP\n\n"
+        "class Lost(MLP):\n"
+        "    def forward(self, inputs):\n"
+        "        return super().forward(inputs) * float('nan')\n",
+        encoding="utf-8",
+    )
+    students = [{"name": "lost", "model": "cli_models:Lost", "options": {}}, "mlp"]
+    students[0]["options"] = {"input_shape": [1, 8, 8], "num_classes": 10}  # type: ignore[index]
+    result = call("run", write_suite(students=students, methods=["none"]), "--out", "out")
+    assert result.exit_code == Exit.CELLS_FAILED, result.output
+    assert "lost-none-s0: diverged" in result.output
+    assert "mlp-none-s0: done" in result.output
+    assert "diverged" in (folder / "out" / "report.md").read_text(encoding="utf-8")
+
+
+BAD_STRENGTH = {"method": "interpolate", "options": {"strength": 1.5}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"seeds": []}, "seeds"),
+        ({"sedes": [0]}, "did you mean 'seeds'?"),
+        ({"task": "digts"}, "did you mean 'digits'?"),
+        ({"methods": ["kdd"]}, "did you mean 'kd'?"),
+        ({"students": ["cn"]}, "did you mean 'cnn'?"),
+        ({"students": [{"model": "cnn", "options": {"num_classes": 7}}]}, "10 classes"),
+        ({"students": [{"model": "cnn", "options": {"width": 7}}]}, "widths"),
+        ({"students": [{"model": "cnn", "weights": "none.pt"}]}, "no weight file none.pt"),
+        ({"students": ["no_such_module:Model"]}, "no_such_module"),
+        ({"methods": [BAD_STRENGTH]}, "expected λ in [0, 1]"),
+        ({"task": "mnist"}, "MNIST/raw/train-images-idx3-ubyte"),
+        ({"task": {"name": "image-folder", "options": {"path": "pictures"}}}, "/CLASS/IMAGE"),
+    ],
+)
+def test_bad_input_writes_nothing(
+    write_suite: WriteSuite, folder: Path, changes: dict[str, object], said: str
+) -> None:
+    suite, out = write_suite(**changes), folder / "out"
+    result = call("run", suite, "--out", out, "--data-root", folder / "data")
+    assert result.exit_code == Exit.CONFIG, result.output
+    assert said in result.stderr
+    assert result.stderr.startswith("distillbench: ")
+    assert list(folder.glob("*.yaml")) == list(folder.glob("*"))
+
+
+@pytest.mark.parametrize(
+    "arguments", ["run digit", "check digit", "run --device gpu", "run --no", "frobnicate"]
+)
+def test_bad_usage(folder: Path, arguments: str) -> None:
+    assert call(*arguments.split()).exit_code == Exit.CONFIG
+    assert list(folder.iterdir()) == []
+
+
+def test_a_missing_data_folder_says_what_it_looked_for(folder: Path) -> None:
+    result = call("run", "mnist", "--data-root", "nowhere")
+    assert result.exit_code == Exit.CONFIG
+    assert "nowhere/MNIST/raw/train-images-idx3-ubyte" in result.stderr
+    assert "--data-root" in result.stderr
+    assert list(folder.iterdir()) == []
+
+
+def test_report_of_what_is_no_run(folder: Path) -> None:
+    (folder / "file").touch()
+    for place in ("file", ".", "nowhere"):
+        result = call("report", place)
+        assert result.exit_code == Exit.CONFIG
+        assert "holds no run.json" in result.stderr
+    assert list(folder.iterdir()) == [folder / "file"]
+
+
+def test_a_folder_that_cannot_be_written(write_suite: WriteSuite, folder: Path) -> None:
+    (folder / "file").touch()
+    result = call("run", write_suite(), "--out", folder / "file" / "out")
+    assert result.exit_code == Exit.STORAGE
+    assert f"{folder / 'file' / 'out'}" in result.stderr
+
+
+def test_an_interrupt(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("distillbench.bench.suite.load_suite", interrupt)
+    result = call("check", "digits")
+    assert result.exit_code == Exit.INTERRUPTED
+    assert "finished cells are kept" in result.stderr

@@ -1,0 +1,129 @@
+import copy
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.bench.conftest import TINY
+
+from distillbench.bench.plan import Plan, make_plan
+from distillbench.bench.suite import Suite
+from distillbench.bench.tasks.task import Task, tensor_task
+from distillbench.distill import Tensors
+
+
+@pytest.fixture
+def task(data: Tensors) -> Task:
+    images, labels = data.inputs, data.targets["label"]
+    return tensor_task("quadrants", (images, labels), (images, labels))
+
+
+def plan(task: Task, **changes: Any) -> Plan:
+    return make_plan(Suite.model_validate({**copy.deepcopy(TINY), **changes}), task)
+
+
+def keys(made: Plan) -> list[str]:
+    return [job.cell.key for job in made.students]
+
+
+def test_teacher_once_then_student_by_method_by_seed(task: Task) -> None:
+    students = [{"name": "a", "model": "cnn"}, {"name": "b", "model": "mlp"}]
+    made = plan(task, students=students, seeds=[3, 1])
+    ids = [job.cell.id for job in made.jobs]
+    assert ids == [
+        "big-s0",
+        *("a-none-s3", "a-none-s1", "a-kd-s3", "a-kd-s1"),
+        *("b-none-s3", "b-none-s1", "b-kd-s3", "b-kd-s1"),
+    ]
+    assert [job.cell.kind for job in made.jobs] == ["teacher"] + ["student"] * 8
+    assert [job.recipe.seed for job in made.students[:4]] == [3, 1, 3, 1]
+    assert [model.name for model in made.models] == ["big", "a", "b"]
+    assert len({job.cell.key for job in made.jobs}) == 9
+
+
+def test_a_method_is_applied_to_the_students_that_it_names(task: Task) -> None:
+    students = [{"name": name, "model": "cnn"} for name in ("a", "b")]
+    made = plan(task, students=students, methods=["none", {"method": "kd", "students": ["b"]}])
+    assert [job.cell.id for job in made.students] == ["a-none-s0", "b-none-s0", "b-kd-s0"]
+
+
+def small(**changes: Any) -> list[dict[str, Any]]:
+    return [{**TINY["students"][0], **changes}]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"recipe": {"epochs": 2, "batch_size": 100}},
+        {"seeds": [1]},
+        {"threads": 2},
+        {"students": small(options={"widths": [2, 3]})},
+        {"students": small(model="mlp", options={})},
+        {"students": small(recipe={"lr": 0.01})},
+        {"teacher": {**TINY["teacher"], "options": {"widths": [2, 8]}}},
+        {"teacher": {**TINY["teacher"], "seed": 1}},
+        {"teacher": {**TINY["teacher"], "recipe": {"epochs": 3}}},
+        {"teacher": {**TINY["teacher"], "train": False}},
+    ],
+)
+def test_keys_change_with_what_determines_the_result(task: Task, changes: dict[str, Any]) -> None:
+    assert not set(keys(plan(task))) & set(keys(plan(task, **changes)))
+
+
+@pytest.mark.parametrize(
+    "method", [{"options": {"temperature": 2.0}}, {"weights": {"kd": 0.5}}, {"method": "none"}]
+)
+def test_keys_change_with_the_method(task: Task, method: dict[str, Any]) -> None:
+    before, after = (
+        keys(plan(task, methods=[{"name": "x", "method": "kd", **change}]))
+        for change in ({}, method)
+    )
+    assert before != after
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"name": "another", "description": "of the same"},
+        {"students": small(name="petit")},
+        {"teacher": {**TINY["teacher"], "name": "grand"}},
+        {"methods": [{"name": "alone", "method": "none"}, {"name": "hinton", "method": "kd"}]},
+        {"measure": {"batch_sizes": [1, 2]}},
+        {"recipe": {**TINY["recipe"], "momentum": 0.9}},
+    ],
+)
+def test_keys_do_not_change_with_names_or_other_parts(task: Task, changes: dict[str, Any]) -> None:
+    assert keys(plan(task)) == keys(plan(task, **changes))
+
+
+def test_more_seeds_methods_and_students_leave_the_keys_of_the_rest(task: Task) -> None:
+    students = [*small(), {"name": "other", "model": "mlp"}]
+    wide = plan(task, students=students, methods=["none", "kd", "fitnet"], seeds=[0, 1])
+    assert set(keys(plan(task))) <= set(keys(wide))
+    assert wide.teacher.cell.key == plan(task).teacher.cell.key
+
+
+def test_keys_change_with_the_data(task: Task) -> None:
+    other = dataclasses.replace(task, fingerprint="other")
+    assert plan(task).teacher.cell.key != plan(other).teacher.cell.key
+    assert not set(keys(plan(task))) & set(keys(plan(other)))
+    renamed = dataclasses.replace(task, name="other")
+    assert keys(plan(task)) == keys(plan(renamed))
+
+
+def test_keys_change_with_the_bytes_of_a_weight_file(task: Task, tmp_path: Path) -> None:
+    path = tmp_path / "teacher.pt"
+    found = []
+    for content in (b"one", b"two"):
+        path.write_bytes(content)
+        found.append(keys(plan(task, teacher={**TINY["teacher"], "weights": str(path)})))
+    assert found[0] != found[1]
+
+
+def test_costs_depend_on_the_model_and_the_measuring(task: Task) -> None:
+    costs = plan(task).costs
+    assert set(costs) == {"big", "small"}
+    assert plan(task, measure={"batch_sizes": [2]}).costs["small"] != costs["small"]
+    assert plan(task, threads=2).costs["small"] != costs["small"]
+    assert plan(task, seeds=[5], recipe={"epochs": 9}).costs == costs
+    assert plan(task, students=small(options={"widths": [3, 3]})).costs["small"] != costs["small"]

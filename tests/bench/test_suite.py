@@ -1,0 +1,164 @@
+import copy
+from pathlib import Path
+
+import pytest
+from tests.bench.conftest import TINY, WriteSuite
+
+from distillbench.bench.errors import ConfigError
+from distillbench.bench.suite import Suite, load_suite, suite_names
+
+TEXT = """\
+name: tiny
+task: digits
+teacher: {name: big, model: cnn}
+students:
+  - {name: small, model: cnn}
+  - {name: other, model: mlp}
+methods:
+  - none
+  - kd
+seeds: [0, 1]
+recipe:
+  epochs: 1
+"""
+
+
+def refusal(tmp_path: Path, *changes: tuple[str, str]) -> str:
+    text = TEXT
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new, 1)
+    path = tmp_path / "bad.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError) as caught:
+        load_suite(str(path))
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["digits", "mnist"])
+def test_suites_that_come_with_the_package(name: str) -> None:
+    assert name in suite_names()
+    suite = load_suite(name)
+    assert suite.name == name
+    assert len(suite.students) >= 2
+    assert [method.name for method in suite.methods] == ["none", "kd", "interpolate", "fitnet"]
+    assert len(suite.seeds) == 3
+
+
+def test_text_is_a_suite(tmp_path: Path) -> None:
+    path = tmp_path / "good.yaml"
+    path.write_text(TEXT, encoding="utf-8")
+    suite = load_suite(str(path))
+    assert [model.name for model in suite.students] == ["small", "other"]
+    assert suite.seeds == (0, 1)
+    assert suite.recipe.epochs == 1
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("recipe:", "recip:", "bad.yaml:11: recip: there is no such key; did you mean 'recipe'?"),
+        ("epochs:", "epoch:", "bad.yaml:12: recipe.epoch: there is no such key; did you mean"),
+        ("mlp}", "mlp, optons: {}}", "bad.yaml:6: students.1.optons: there is no such key"),
+        ("task: digits", "task: digts", "bad.yaml:2: task: unknown task 'digts'; did you mean"),
+        ("big, model: cnn", "big, model: cn", "bad.yaml:3: teacher: unknown model 'cn'; did you"),
+        ("model: mlp", "model: mpl", "bad.yaml:6: students.1: unknown model 'mpl'; did you mean"),
+        ("- kd", "- kdd", "bad.yaml:9: methods.1: unknown method 'kdd'; did you mean 'kd'?"),
+        ("- kd", "- {metod: kd}", "bad.yaml:9: methods.1.metod: there is no such key; did you"),
+        ("[0, 1]", "[]", "bad.yaml:10: seeds: "),
+        ("[0, 1]", "[0, -1]", "bad.yaml:10: seeds.1: "),
+        ("[0, 1]", "[0, one]", "bad.yaml:10: seeds.1: "),
+        ("[0, 1]", "3", "bad.yaml:10: seeds: "),
+        ("epochs: 1", "epochs: 0", "bad.yaml:12: recipe.epochs: "),
+        ("epochs: 1", "lr: -1", "bad.yaml:12: recipe.lr: "),
+        ("epochs: 1", "optimizer: sgdd", "bad.yaml:12: recipe.optimizer: "),
+        ("epochs: 1", "schedule: step", "milestones"),
+        ("name: tiny", "name: ti/ny", "bad.yaml:1: name: "),
+        ("task: digits\n", "", "task: Field required"),
+    ],
+)
+def test_one_problem_is_named_with_its_line(tmp_path: Path, old: str, new: str, said: str) -> None:
+    assert said in refusal(tmp_path, (old, new))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("name: other", "name: small", "students: small is named twice"),
+        ("name: other", "name: big", "students: big is named twice"),
+        ("- kd", "- none", "methods: none is named twice"),
+        ("[0, 1]", "[1, 1]", "seeds: 1 is named twice"),
+        ("- kd", "- {method: kd, students: [smal]}", "did you mean 'small'?"),
+        ("model: mlp", "model: mlp, recipe: {epoch: 3}", "recipe of 'other': epoch: there is no"),
+        ("model: mlp", "model: mlp, recipe: {lr: fast}", "recipe of 'other': lr: "),
+        ("big, model: cnn", "big, model: cnn, recipe: {epochs: 0}", "recipe of 'big': epochs: "),
+    ],
+)
+def test_what_does_not_fit_together_is_named(tmp_path: Path, old: str, new: str, said: str) -> None:
+    message = refusal(tmp_path, (old, new))
+    assert said in message
+    assert message.startswith("bad.yaml:")
+    assert ": : " not in message
+
+
+def test_a_bad_recipe_override_is_named_with_its_line(tmp_path: Path) -> None:
+    message = refusal(tmp_path, ("model: mlp", "model: mlp, recipe: {epoch: 3}"))
+    assert message.startswith("bad.yaml:6: ")
+
+
+def test_all_problems_are_named_at_once(tmp_path: Path) -> None:
+    message = refusal(tmp_path, ("- kd", "- kdd"), ("[0, 1]", "[]"), ("epochs", "epoch"))
+    places = [line.split(": ")[0] for line in message.splitlines()]
+    assert places == ["bad.yaml:9", "bad.yaml:10", "bad.yaml:12"]
+
+
+@pytest.mark.parametrize("text", ["", "- a\n- b\n", "just words\n", "3\n"])
+def test_what_is_no_mapping_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"bad\.yaml holds .*expected a mapping"):
+        load_suite(str(path))
+
+
+@pytest.mark.parametrize("text", ["a: [1, 2", "a: b: c", "\tname: x", "a: !!python/name:os.system"])
+def test_broken_yaml_is_refused_with_its_line(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"bad\.yaml is not valid YAML: (.|\n)*line 1"):
+        load_suite(str(path))
+
+
+def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_bytes(b"\xff\xfe\xfa")
+    with pytest.raises(ConfigError, match=r"cannot read the suite .*bad\.yaml"):
+        load_suite(str(path))
+
+
+def test_unknown_suite(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"unknown suite 'digit'; did you mean 'digits'\?"):
+        load_suite("digit")
+    with pytest.raises(ConfigError, match=r"cannot read the suite .*nowhere\.yaml"):
+        load_suite(str(tmp_path / "nowhere.yaml"))
+    with pytest.raises(ConfigError, match="cannot read the suite"):
+        load_suite(str(tmp_path))
+
+
+def test_names_of_cells_stay_apart() -> None:
+    twin = copy.deepcopy(TINY)
+    twin["students"] = [{"name": "a", "model": "cnn"}, {"name": "a-b", "model": "cnn"}]
+    twin["methods"] = [{"name": "b-kd", "method": "kd"}, "kd"]
+    with pytest.raises(ValueError, match="a-b-kd"):
+        Suite.model_validate(twin)
+    twin = copy.deepcopy(TINY)
+    twin["teacher"]["name"] = "small-kd"  # with the seed 0, as the student's cell
+    with pytest.raises(ValueError, match="small-kd"):
+        Suite.model_validate(twin)
+
+
+def test_recipe_of_a_model(write_suite: WriteSuite) -> None:
+    small = {"name": "small", "model": "cnn", "recipe": {"epochs": 7}}
+    suite = load_suite(str(write_suite(students=[small])))
+    assert suite.recipe_of(suite.students[0]).epochs == 7
+    assert suite.recipe_of(suite.students[0]).batch_size == 100
+    assert suite.recipe_of(suite.teacher).epochs == 1
