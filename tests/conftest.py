@@ -8,6 +8,12 @@ from distillbench.bench.models.cnn import CNN
 from distillbench.distill import Recipe, Tensors
 
 
+@pytest.fixture(autouse=True, scope="session")
+def one_thread() -> None:
+    """Networks this small are faster on one thread, and not disturbed by other work."""
+    torch.set_num_threads(1)
+
+
 @pytest.fixture
 def data() -> Tensors:
     """64 images of 8x8 pixels in 4 classes that a network can learn: a bright quadrant each."""

@@ -98,7 +98,7 @@ def test_an_unknown_option_names_those_that_exist(task: Task) -> None:
 def test_a_value_that_is_refused_is_named(task: Task) -> None:
     with pytest.raises(ConfigError, match=r"model 'x': .*widths are \[0\]"):
         build(task, "cnn", options={"widths": [0]})
-    with pytest.raises(ConfigError, match="method 'm': .*temperature is 0"):
+    with pytest.raises(ConfigError, match=r"method 'm': .*temperature is 0"):
         build_method(MethodSpec(name="m", method="kd", options={"temperature": 0}))
 
 
@@ -179,7 +179,7 @@ def test_preparing_refuses_what_does_not_fit(
 def test_preparing_refuses_a_model_that_cannot_run(write_suite: WriteSuite, role: str) -> None:
     odd = {"name": "odd", "model": "build_models:Odd"}
     suite = load_suite(str(write_suite(**{role: odd if role == "teacher" else [odd]})))
-    with pytest.raises(ConfigError, match="model 'odd': .*nothing"):
+    with pytest.raises(ConfigError, match=r"model 'odd': .*nothing"):
         prepare(suite, None, "cpu")
 
 

@@ -97,7 +97,7 @@ def test_named_inputs() -> None:
         ({"validation": 0.0}, r"share is 0\.0"),
         ({"validation": 1.5}, r"share is 1\.5"),
         ({"validation": 0.99}, "task 't'"),
-        ({"test": (rows(10)[0][:0], rows(10)[1][:0])}, "at least 1"),
+        ({"test": (rows(10)[0][:0], rows(10)[1][:0])}, "at least"),
     ],
 )
 def test_tensors_that_do_not_fit_are_refused(changes: dict[str, Any], said: str) -> None:
@@ -183,7 +183,7 @@ def test_mnist_that_cannot_be_downloaded(
     for name in present:
         raw.mkdir(parents=True)
         (raw / name).touch()
-    with pytest.raises(ConfigError, match=r"cannot be downloaded .no network.*looked for"):
+    with pytest.raises(ConfigError, match=r"cannot be (read|downloaded).*--data-root"):
         mnist(data_root=tmp_path)
     found = sorted(path.name for path in tmp_path.rglob("*") if path.is_file())
     assert found == present

@@ -1,0 +1,146 @@
+"""Inputs and targets that are more than one tensor, through the whole engine."""
+
+import pytest
+import torch
+from tests.conftest import small_cnn
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence
+from torch.utils.data import Dataset
+
+from distillbench.distill import (
+    KD,
+    Head,
+    Network,
+    Recipe,
+    Stream,
+    Tensors,
+    classification_head,
+    distil,
+    train,
+)
+
+RECIPE = Recipe(epochs=3, batch_size=16, lr=0.05)
+
+
+class Both(nn.Module):
+    """Sees an image and a sound, by keyword."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.image, self.sound = nn.Linear(64, 4), nn.Linear(5, 4)
+
+    def forward(self, image: Tensor, sound: Tensor) -> Tensor:
+        found: Tensor = self.image(image.flatten(1)) + self.sound(sound)
+        return found
+
+
+class Recurrent(nn.Module):
+    """Reads sequences up to their own length."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.gru, self.out = nn.GRU(3, width, batch_first=True), nn.Linear(width, 2)
+
+    def forward(self, frames: Tensor, lengths: Tensor) -> Tensor:
+        packed = pack_padded_sequence(frames, lengths.cpu(), True, enforce_sorted=False)
+        found: Tensor = self.out(self.gru(packed)[1][-1])
+        return found
+
+
+class TwoHeads(nn.Module):
+    """A class and a value from one trunk."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.trunk = nn.Sequential(nn.Flatten(), nn.Linear(64, width), nn.ReLU())
+        self.label, self.other = nn.Linear(width, 4), nn.Linear(width, 2)
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        hidden = self.trunk(images)
+        return {"label": self.label(hidden), "other": self.other(hidden)}
+
+
+@pytest.fixture
+def paired(data: Tensors) -> Tensors:
+    sound = nn.functional.one_hot(data.targets["label"], 5).float()
+    assert isinstance(data.inputs, Tensor)
+    return Tensors({"image": data.inputs, "sound": sound}, data.targets, data.heads)
+
+
+def test_teacher_sees_two_inputs_and_student_one(paired: Tensors) -> None:
+    teacher = train(Both(), paired, RECIPE).model
+    student = small_cnn(2)
+    trained = distil(Network(student, "image"), teacher, KD(), paired, RECIPE)
+    assert trained.model is student
+    assert trained.history[-1].losses["kd"] < trained.history[0].losses["kd"]
+
+
+def test_sequences_of_several_lengths() -> None:
+    torch.manual_seed(0)
+    lengths = torch.arange(40) % 6 + 2
+    labels = torch.arange(40) % 2
+    frames = torch.randn(40, 7, 3) + labels[:, None, None]
+    data = Tensors({"frames": frames, "lengths": lengths}, labels)
+    teacher = train(Recurrent(8), data, RECIPE).model
+    before = distil(Recurrent(4), teacher, KD(), data, RECIPE).model
+    frames[torch.arange(7)[None] >= lengths[:, None]] = 1e3  # what padding holds must not matter
+    same = Network(before)({"frames": frames, "lengths": lengths}, data.heads)["label"]
+    torch.testing.assert_close(same, predictions(before, data))
+
+
+def predictions(model: nn.Module, data: Tensors) -> Tensor:
+    (batch,) = data.batches(torch.arange(len(data)), len(data))
+    return Network(model)(batch.inputs, data.heads)["label"]
+
+
+def test_a_response_method_is_called_for_each_head_and_weighted(data: Tensors) -> None:
+    label = data.targets["label"]
+    heads = [
+        classification_head(label, name="label"),
+        Head("other", "classification", 2, weight=0.5),
+    ]
+    both = Tensors(data.inputs, {"label": label, "other": label % 2}, heads)
+    teacher = train(TwoHeads(16), both, RECIPE).model
+    student = TwoHeads(4)
+    frozen = Recipe(epochs=1, batch_size=64, lr=1e-12)
+    losses = distil(student, teacher, KD(temperature=2.0), both, frozen).history[0].losses
+    (batch,) = both.batches(torch.arange(64), 64)
+    own, taught = (Network(model)(batch.inputs, heads) for model in (student, teacher))
+    wanted = 0.0
+    for head in heads:
+        q, p = ((found[head.name] / 2.0).log_softmax(1) for found in (own, taught))
+        wanted += head.weight * 4.0 * (p.exp() * (p - q)).sum(1).mean().item()
+    assert losses["kd"] == pytest.approx(wanted, rel=1e-4)
+
+
+def test_a_regression_head_has_a_squared_error(data: Tensors) -> None:
+    value = data.targets["label"].float().unsqueeze(1)
+    task = Tensors(data.inputs, {"size": value}, [Head("size", "regression", 1)])
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 1))
+    trained = train(model, task, Recipe(epochs=5, batch_size=16, lr=0.005))
+    assert trained.history[-1].losses["ce"] < trained.history[0].losses["ce"]
+
+
+class Rows(Dataset[tuple[Tensor, int]]):
+    def __init__(self, data: Tensors) -> None:
+        self.data = data
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def __getitem__(self, row: int) -> tuple[Tensor, int]:
+        assert isinstance(self.data.inputs, Tensor)
+        return self.data.inputs[row], int(self.data.targets["label"][row])
+
+
+@pytest.mark.parametrize("deterministic", [True, False])
+def test_a_stream_trains_like_tensors(data: Tensors, deterministic: bool) -> None:
+    teacher = small_cnn(4)
+    held = distil(small_cnn(2), teacher, KD(), data, RECIPE)
+    stream = Stream(Rows(data), data.heads, deterministic=deterministic)
+    read = distil(small_cnn(2), teacher, KD(), stream, RECIPE)
+    assert read.cache is not None
+    assert read.cache.used is deterministic
+    torch.testing.assert_close(
+        held.model.state_dict(), read.model.state_dict(), rtol=1e-4, atol=1e-5
+    )
