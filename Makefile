@@ -16,7 +16,7 @@ demo: $(VENV)/ready  ## train, distil, measure and report the default suite
 	$(BIN)/distillbench run
 
 test: $(VENV)/ready  ## every test
-	$(BIN)/python -m pytest --benchmark-skip
+	$(BIN)/python -m pytest --numprocesses 2 --ignore tests/benchmarks -p no:benchmark
 
 lint: $(VENV)/ready  ## style and types
 	$(BIN)/ruff check .
@@ -29,7 +29,7 @@ wheel: $(VENV)/ready  ## build the wheel and look inside
 	$(BIN)/python -m zipfile --list dist/*.whl
 
 bench: $(VENV)/ready  ## the benchmarks, once
-	$(BIN)/python -m pytest tests/benchmarks --benchmark-only --benchmark-disable-gc --benchmark-min-rounds=3
+	$(BIN)/python -m pytest tests/benchmarks --benchmark-disable-gc --benchmark-min-rounds=3
 
 bench-latency: $(VENV)/ready  ## how far the latency meter can be trusted here
 	$(BIN)/python tests/benchmarks/measuring/latency_trust.py

@@ -8,12 +8,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from distillbench.bench.build import build_method, build_model
+from distillbench.bench.errors import ConfigError
 from distillbench.bench.evaluate import Predicted, predict_splits, rate, validation_score
 from distillbench.bench.plan import Job, Plan
 from distillbench.bench.records import Epoch, Failure, Record, Status, Training, WeightsFile
-from distillbench.distill import engine
+from distillbench.distill import engine, loop
 from distillbench.distill.checkpoint import digest, load_weights, save_weights
 from distillbench.distill.learner import DivergedError
+from distillbench.distill.loop import Trained
 from distillbench.distill.network import Network
 from distillbench.distill.teacher import TeacherCache
 
@@ -38,7 +40,10 @@ def load_teacher(plan: Plan, directory: Path) -> Teacher:
     """Read the finished teacher's weights back."""
     job = plan.teacher
     network = build_model(job.model, plan.task, job.cell.seed)
-    load_weights(network.module, directory / job.cell.weights_file)
+    try:
+        load_weights(network.module, directory / job.cell.weights_file)
+    except ValueError as error:
+        raise ConfigError(f"{error}; move the file aside and run the suite again") from error
     network.module.eval()
     return Teacher(network, predict_splits(network, plan.task))
 
@@ -85,13 +90,13 @@ def run_cell(
 
 def _train(
     job: Job, plan: Plan, teacher: Teacher | None, on_epoch: OnEpoch
-) -> tuple[engine.Trained | None, Network]:
+) -> tuple[Trained | None, Network]:
     """Return the training, if the cell has one, and the network as it ships."""
     task, spec = plan.task, job.model
     network = build_model(spec, task, job.cell.seed)
     score = validation_score(task, spec.inputs)
 
-    def tell(epoch: engine.Epoch) -> None:
+    def tell(epoch: loop.Epoch) -> None:
         on_epoch(epoch.number)
 
     if teacher is None:
@@ -115,7 +120,7 @@ def _train(
     return trained, Network(trained.model, spec.inputs)
 
 
-def _summary(job: Job, trained: engine.Trained | None) -> Training | None:
+def _summary(job: Job, trained: Trained | None) -> Training | None:
     if trained is None:
         return None
     return Training(

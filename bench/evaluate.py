@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from distillbench.bench.tasks.task import Task
-from distillbench.distill.engine import Score
+from distillbench.distill.loop import Score
 from distillbench.distill.method import Head
 from distillbench.distill.network import Network
 from distillbench.distill.teacher import Predictions, predict

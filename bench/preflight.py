@@ -28,13 +28,13 @@ def prepare(suite: Suite, data_root: Path | None, device: str) -> Plan:
     teacher = build_model(suite.teacher, task, suite.teacher.seed)
     try:
         seen = probe(teacher, task.train)
-    except (ValueError, RuntimeError, TypeError) as error:
+    except Exception as error:  # a user's own forward may raise anything
         raise ConfigError(f"model '{suite.teacher.name}': {error}") from error
     for student, spec in suite.pairs():
         network, method = build_model(student, task, suite.seeds[0]), build_method(spec)
         try:
             own = probe(network, task.train)
-        except (ValueError, RuntimeError, TypeError) as error:
+        except Exception as error:
             raise ConfigError(f"model '{student.name}': {error}") from error
         try:
             with seeded(0):

@@ -191,7 +191,8 @@ class Manifest(_Data):
 
     Attributes:
         suite: The suite with all defaults filled in.
-        task: The task's name, its heads, and samples by split.
+        heads: The task's heads.
+        samples: Samples by split.
         cells: Every planned cell, the teacher first.
         costs: Path of the cost file below the run folder, by model name.
         command: The command line that made the run.
@@ -232,7 +233,7 @@ def write_json(path: Path, data: BaseModel) -> None:
         ValueError: A value is NaN or infinite, which strict JSON cannot hold.
         OSError: The file cannot be written; what stood there before still stands.
     """
-    text = json.dumps(data.model_dump(mode="json"), allow_nan=False, indent=1) + "\n"
+    text = json.dumps(data.model_dump(), allow_nan=False, indent=1) + "\n"
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
     try:

@@ -161,7 +161,7 @@ class Suite(_Data):
             models are faster with one, and far less disturbed by other work on the machine.
     """
 
-    name: Annotated[str, Field(pattern=r"^[\w.-]+$")]
+    name: Annotated[str, Field(pattern=r"^\w[\w.-]*$")]
     description: str = ""
     task: TaskSpec
     teacher: TeacherSpec
@@ -177,7 +177,8 @@ class Suite(_Data):
         students = [student.name for student in self.students]
         _unique("students", [self.teacher.name, *students])
         _unique("methods", [method.name for method in self.methods])
-        _unique("methods", [f"{student.name}-{method.name}" for student, method in self.pairs()])
+        cells = [f"{student.name}-{method.name}" for student, method in self.pairs()]
+        _unique("methods", [self.teacher.name, *cells])
         _unique("seeds", self.seeds)
         for number, method in enumerate(self.methods):
             for student in method.students or ():
@@ -187,7 +188,16 @@ class Suite(_Data):
                         f"{suggest(student, students)}",
                         *("methods", number, "students"),
                     )
+        if "seed" in self.recipe.model_fields_set:
+            raise _MisfitError(
+                "seeds of trainings stand under `seeds`; take it out", "recipe", "seed"
+            )
         for model in (self.teacher, *self.students):
+            if "seed" in model.recipe:
+                raise _MisfitError(
+                    "seeds stand under `seeds`, and the teacher's under `seed`; take this one out",
+                    *(*self._place(model), "recipe", "seed"),
+                )
             self.recipe_of(model)
         return self
 

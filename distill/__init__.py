@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from distillbench.distill.data import Samples, Stream, Tensors, classification_head
-    from distillbench.distill.engine import Trained, distil, distil_online, train
+    from distillbench.distill.engine import distil, distil_online, train
+    from distillbench.distill.loop import Epoch, Trained
     from distillbench.distill.method import Batch, Head, Method, Output, Probe, Progress
     from distillbench.distill.methods import METHODS
     from distillbench.distill.methods.fitnet import FitNet
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
 
 _HOME = {
     "data": ("Samples", "Stream", "Tensors", "classification_head"),
-    "engine": ("Trained", "distil", "distil_online", "train"),
+    "engine": ("distil", "distil_online", "train"),
+    "loop": ("Epoch", "Trained"),
     "method": ("Batch", "Head", "Method", "Output", "Probe", "Progress"),
     "methods": ("METHODS",),
     "methods.fitnet": ("FitNet",),
@@ -39,6 +41,7 @@ __all__ = [
     "METHODS",
     "Alone",
     "Batch",
+    "Epoch",
     "FitNet",
     "Head",
     "Interpolate",

@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_model, save_model
 from torch import nn
 
@@ -26,6 +27,8 @@ def save_weights(module: nn.Module, path: Path) -> None:
     try:
         save_model(module, str(partial))
         os.replace(partial, path)
+    except SafetensorError as error:  # raised for a full disk, among others
+        raise OSError(None, str(error), str(path)) from error
     finally:
         partial.unlink(missing_ok=True)
 
@@ -38,5 +41,5 @@ def load_weights(module: nn.Module, path: Path) -> None:
     """
     try:
         load_model(module, path)
-    except RuntimeError as error:
+    except (RuntimeError, SafetensorError) as error:
         raise ValueError(f"{path} does not hold this model's weights: {error}") from error

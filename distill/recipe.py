@@ -49,7 +49,7 @@ class Recipe(BaseModel):
         teacher_cache_bytes: The most memory that cached teacher outputs may take.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     epochs: PositiveInt = 10
     batch_size: PositiveInt = 128

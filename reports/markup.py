@@ -59,6 +59,8 @@ def compact(value: Any, limit: int = 160) -> str:
 
 
 def _inner(value: Any) -> str:
+    if value in ({}, [], ()):
+        return "none"
     if isinstance(value, dict):
         return "{" + ", ".join(f"{key}: {_inner(item)}" for key, item in value.items()) + "}"
     if isinstance(value, list | tuple):

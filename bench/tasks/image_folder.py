@@ -71,10 +71,13 @@ def _split(folder: ImageFolder, head: Head, size: int, workers: int) -> Split:
         return stream
     inputs: list[Tensor] = []
     labels: list[Tensor] = []
-    for samples in stream.batches(torch.arange(len(folder)), 256):
-        assert isinstance(samples.inputs, Tensor)
-        inputs.append(samples.inputs)
-        labels.append(samples.targets[head.name])
+    try:
+        for samples in stream.batches(torch.arange(len(folder)), 256):
+            assert isinstance(samples.inputs, Tensor)
+            inputs.append(samples.inputs)
+            labels.append(samples.targets[head.name])
+    except OSError as error:  # among others PIL's, for a file that is no image
+        raise ConfigError(f"an image below {folder.root} cannot be read: {error}") from error
     return Tensors(torch.cat(inputs), torch.cat(labels), [head])
 
 

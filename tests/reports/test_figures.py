@@ -3,7 +3,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pandas as pd
-import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 from PIL import Image
@@ -29,16 +28,11 @@ def _at_batch_1(run: Run) -> pd.DataFrame:
     return samples[samples["batch_size"] == 1]
 
 
-def _single(run: Run) -> pd.DataFrame:
-    samples = latency_samples(run)
-    return samples[samples["batch_size"] == 1]
-
-
 DRAW: dict[str, Callable[[Run], tuple[Figure, str]]] = {
     "latency": lambda run: accuracy_against_latency(summarize(run), WHERE),
     "macs": lambda run: accuracy_against_macs(summarize(run)),
     "seeds": lambda run: seeds_by_method(summarize(run), tidy(run)),
-    "ecdf": lambda run: latency_distribution(_single(run), "cnn-large", WHERE),
+    "ecdf": lambda run: latency_distribution(_at_batch_1(run), "cnn-large", WHERE),
 }
 
 FAILED = {"mlp-small-kd-s1": "diverged"} | {f"cnn-tiny-kd-s{seed}": "failed" for seed in range(3)}

@@ -56,6 +56,6 @@ def test_a_fence_is_longer_than_what_it_holds() -> None:
 
 
 def test_nested_data_fits_one_line() -> None:
-    data = {"lr": 0.05, "on": True, "sizes": [1, 2], "inner": {"a": None}}
-    assert compact(data) == "lr: 0.05, on: yes, sizes: [1, 2], inner: {a: not given}"
+    data = {"lr": 0.05, "on": True, "sizes": [1, 2], "inner": {"a": None}, "more": []}
+    assert compact(data) == "lr: 0.05, on: yes, sizes: [1, 2], inner: {a: not given}, more: none"
     assert len(compact({"x": "y" * 500})) == 160

@@ -1,0 +1,80 @@
+"""The yardstick of the engine's speed: knowledge distillation as one would write it by hand.
+
+It takes the same rows, rates and updates as the engine with `KD`, and does nothing beside: no sums
+of losses, no check that they are finite, no taps, no hooks.
+"""
+
+import time
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from distillbench.distill import Recipe
+from distillbench.distill.seeding import derive
+
+TEMPERATURE, CE, KD = 4.0, 0.1, 0.9
+
+
+class BareLoop:
+    """Distils a student from given teacher logits, epoch by epoch.
+
+    Args:
+        student: What is trained.
+        images: (N, ...).
+        labels: (N,).
+        teacher_logits: (N, C), computed beforehand.
+        recipe: Batch size, optimiser settings and schedule.
+        fused: Whether SGD is fused; None is what `torch.optim.SGD` does by default.
+    """
+
+    def __init__(
+        self,
+        student: nn.Module,
+        images: Tensor,
+        labels: Tensor,
+        teacher_logits: Tensor,
+        recipe: Recipe,
+        *,
+        fused: bool | None,
+    ) -> None:
+        if recipe.channels_last:
+            student.to(memory_format=torch.channels_last)
+        self.student, self.images, self.labels = student, images, labels
+        self.teacher_logits, self.recipe = teacher_logits, recipe
+        self.optimizer = torch.optim.SGD(
+            student.parameters(),
+            recipe.lr,
+            momentum=recipe.momentum,
+            weight_decay=recipe.weight_decay,
+            fused=fused,
+        )
+        self.order = torch.Generator().manual_seed(derive(recipe.seed, "order"))
+        self.steps = 0
+        self.seconds: list[float] = []
+
+    def epoch(self) -> None:
+        """Train one epoch and note its seconds."""
+        began = time.perf_counter()
+        self.student.train()
+        size = self.recipe.batch_size
+        per_epoch = len(self.labels) // size
+        rows = torch.randperm(len(self.labels), generator=self.order)[: per_epoch * size]
+        for index in torch.split(rows, size):
+            self._step(index, per_epoch)
+        self.seconds.append(time.perf_counter() - began)
+
+    def _step(self, index: Tensor, per_epoch: int) -> None:
+        images = self.images.index_select(0, index)
+        labels = self.labels.index_select(0, index)
+        teacher = F.log_softmax(self.teacher_logits.index_select(0, index) / TEMPERATURE, dim=1)
+        logits = self.student(images)
+        student = F.log_softmax(logits / TEMPERATURE, dim=1)
+        kd = F.kl_div(student, teacher, reduction="batchmean", log_target=True) * TEMPERATURE**2
+        loss = CE * F.cross_entropy(logits, labels) + KD * kd
+        self.optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.recipe.rate(self.steps, per_epoch)
+        self.optimizer.step()
+        self.steps += 1
