@@ -17,7 +17,7 @@ from distillbench.distill.method import Head
 Inputs = Tensor | Mapping[str, Tensor]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Samples:
     """A batch of samples.
 

@@ -1,6 +1,8 @@
 """One network in training: its loss, its optimiser and the steps it takes."""
 
 import functools
+import math
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
@@ -73,7 +75,9 @@ class Learner:
         self._parameters = [p for p in parameters if p.requires_grad]
         self._optimizer = build_optimizer(recipe, self._parameters)
         self._taps = Taps(network.module, method.student_taps)
-        self._sums: dict[str, Tensor] = {}
+        # Terms wait as tensors until they are looked at: reading each would stop a GPU every step.
+        self._waiting: defaultdict[str, list[Tensor]] = defaultdict(list)
+        self._sums: defaultdict[str, float] = defaultdict(float)
         self._steps = 0
 
     @property
@@ -108,8 +112,9 @@ class Learner:
             DivergedError: A term is not finite.
         """
         self._check(epoch)
-        means = {name: float(total) / self._steps for name, total in self._sums.items()}
-        self._sums, self._steps = {}, 0
+        means = {name: total / self._steps for name, total in self._sums.items()}
+        self._sums.clear()
+        self._steps = 0
         return means
 
     def _precision(self, device: torch.device) -> AbstractContextManager[object]:
@@ -143,16 +148,19 @@ class Learner:
                 yield self._count(name, term, head.weight)
 
     def _count(self, name: str, term: Tensor, share: float) -> Tensor:
-        """Add a term to the epoch's sums and return it weighted."""
+        """Keep a term for the epoch's sums and return it weighted."""
         seen = term.detach()
-        seen = seen if share == 1.0 else seen * share
-        self._sums[name] = self._sums[name] + seen if name in self._sums else seen
+        self._waiting[name].append(seen if share == 1.0 else seen * share)
         return term * (self.weights[name] * share)
 
     def _check(self, epoch: int) -> None:
-        for name, total in self._sums.items():
-            if not torch.isfinite(total):
+        """Add the waiting terms to the sums, and make sure that they are finite."""
+        for name, terms in self._waiting.items():
+            total = float(torch.stack(terms).sum())
+            if not math.isfinite(total):
                 raise DivergedError(
-                    f"the loss '{name}' became {float(total)} in epoch {epoch + 1}; "
+                    f"the loss '{name}' became {total} in epoch {epoch + 1}; "
                     "lower the learning rate or the weight of the term"
                 )
+            self._sums[name] += total
+        self._waiting.clear()

@@ -33,7 +33,7 @@ class Head:
     counts: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Output:
     """What one network produced for a batch, for one head.
 
@@ -46,7 +46,7 @@ class Output:
     features: Mapping[str, Tensor]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Progress:
     """How far the training is.
 
@@ -83,7 +83,7 @@ class Progress:
         return (self.step + 1) % (self.steps // self.epochs) == 0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Batch:
     """What a method may know of a batch beside the two outputs.
 

@@ -69,6 +69,8 @@ class Taps:
             RuntimeError: A layer did not run, or its output was overwritten in this pass though
                 not in the first one.
         """
+        if not self._modules:
+            return {}
         captured, self._captured = self._captured, {}
         absent = [path for path in self._modules if path not in captured]
         if absent:

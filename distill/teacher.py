@@ -35,7 +35,7 @@ def guarded(teacher: nn.Module) -> Iterator[str]:
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Outputs:
     """A network's outputs for a batch: logits by head, features by dotted path."""
 

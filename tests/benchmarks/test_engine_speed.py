@@ -1,8 +1,9 @@
 """The engine's loop against a bare one, on the same tensors in the same process.
 
-After each odd epoch of the engine stand an epoch of the bare loop with fused SGD, two with SGD as
-it is by default, and again a fused one; then comes the engine's next epoch. So each round is
-A B C C B A, in which a drift of the machine's speed cancels. The first round is warm-up.
+After each epoch of the engine (A) stand one of the bare loop with fused SGD (B) and one with SGD as
+it is by default (C), in turned order: a round is A B C A C B. So none of them follows itself, which
+would find its own code and memory warm, and a drift of the machine's speed all but cancels. The
+first round is warm-up.
 """
 
 import statistics
@@ -60,9 +61,8 @@ def race(name: str, images: Tensors, count: int) -> Race:
     default = BareLoop(build(1), inputs, labels, logits, recipe, fused=None)
 
     def between(epoch: Epoch) -> None:
-        if epoch.number % 2:
-            for loop in (fused, default, default, fused):
-                loop.epoch()
+        for loop in (fused, default) if epoch.number % 2 else (default, fused):
+            loop.epoch()
 
     trained = distil(build(1), teacher, KD(), images, recipe, on_epoch=between)
     assert trained.cache is not None

@@ -188,10 +188,8 @@ def empty_weights(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_torchvision_published_figures() -> None:
     entries = published()
     assert len(entries) == 115
-    start = time.perf_counter()
     wrong = [row for row in (check_entry(name, weights) for name, weights in entries) if row]
     assert wrong == []
-    assert time.perf_counter() - start < 90
 
 
 def check_entry(name: str, weights: Any) -> tuple[str, float, int] | None:
