@@ -135,7 +135,7 @@ def _call(what: str, function: Callable[..., Any], options: Mapping[str, Any]) -
         unknown = [] if takes_any else sorted(set(options) - set(parameters))
         if unknown:
             known = sorted(name for name in parameters if name != "data_root")
-            raise ConfigError(f"{what} has no option {unknown}; it has {known}")
+            raise ConfigError(f"{what} has no option '{unknown[0]}'; {suggest(unknown[0], known)}")
         return function(**options)
     except ConfigError:
         raise

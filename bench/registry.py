@@ -22,7 +22,7 @@ def suggest(name: str, known: Iterable[str]) -> str:
     """Return a did-you-mean with the closest known name, or the known names."""
     known = sorted(known)
     close = difflib.get_close_matches(name, known, n=1)
-    return f"did you mean '{close[0]}'?" if close else f"known: {', '.join(known)}"
+    return f"did you mean '{close[0]}'?" if close else f"known: {', '.join(known) or 'none'}"
 
 
 @dataclass(frozen=True)
