@@ -29,7 +29,7 @@ wheel: $(VENV)/ready  ## build the wheel and look inside
 	$(BIN)/python -m zipfile --list dist/*.whl
 
 bench: $(VENV)/ready  ## the benchmarks, once
-	$(BIN)/python -m pytest tests/benchmarks --benchmark-disable-gc --benchmark-min-rounds=3
+	$(BIN)/python -m pytest tests/benchmarks --capture=no --benchmark-disable-gc --benchmark-min-rounds=3
 
 bench-latency: $(VENV)/ready  ## how far the latency meter can be trusted here
 	$(BIN)/python tests/benchmarks/measuring/latency_trust.py
