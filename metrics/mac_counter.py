@@ -96,7 +96,8 @@ class Witness(TorchDispatchMode):  # type: ignore[no-untyped-call]
 def _by_path(model: nn.Module, counts: dict[str, dict[Any, int]]) -> dict[str, int]:
     """Turn torch's names, `ResNet.layer1.0`, into paths, `layer1.0`.
 
-    Every module has an entry, 0 where nothing was counted; the whole model is the empty path.
+    Every module has an entry, 0 where nothing was counted; the whole model is the empty path. A
+    container that is never called itself, as a list of stages, holds what its children hold.
     """
     root = type(model).__name__
     first = {id(module): name for name, module in reversed(list(model.named_modules()))}
@@ -108,5 +109,10 @@ def _by_path(model: nn.Module, counts: dict[str, dict[Any, int]]) -> dict[str, i
         head, _, path = name.partition(".")
         if head == root and path in place:
             found[place[path]] = sum(by_op.values()) // 2
+    for container in reversed(list(found)):
+        if found[container] == 0:
+            found[container] = sum(
+                macs for path, macs in found.items() if path.rpartition(".")[0] == container != path
+            )
     found[""] = sum(counts.get("Global", {}).values()) // 2
     return found

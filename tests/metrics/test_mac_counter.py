@@ -114,3 +114,20 @@ def test_a_module_used_twice_is_listed_once() -> None:
             return result
 
     assert counted(Twice(), torch.randn(1, 4)).by_module == {"": 32, "one": 32}
+
+
+def test_a_list_that_is_never_called_holds_its_children() -> None:
+    class Listed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stages = nn.ModuleList(nn.ModuleList([nn.Linear(3, 3)]) for _ in range(2))
+
+        def forward(self, x: Tensor) -> Tensor:
+            for stage in self.stages:
+                for layer in stage:  # type: ignore[attr-defined]
+                    x = layer(x)
+            return x
+
+    found = counted(Listed(), torch.randn(2, 3)).by_module
+    assert found["stages.1.0"] == found["stages.1"] == 18
+    assert found["stages"] == found[""] == 36
