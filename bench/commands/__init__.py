@@ -1,0 +1,1 @@
+"""The commands, one per file. Heavy imports wait until a command runs."""

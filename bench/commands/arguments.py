@@ -1,0 +1,13 @@
+"""Arguments that several commands take."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+SuiteArgument = Annotated[str, typer.Argument(help="A suite's name, or the path of a YAML file.")]
+RunFolder = Annotated[Path, typer.Argument(help="A run folder.", metavar="DIR")]
+DataRoot = Annotated[
+    Path | None, typer.Option(help="Where data sets lie, or are downloaded to.", show_default=False)
+]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]

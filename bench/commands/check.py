@@ -1,0 +1,18 @@
+"""The command `check`."""
+
+import typer
+
+from distillbench.bench.commands.arguments import DataRoot, Device, SuiteArgument
+from distillbench.bench.exits import exits
+
+
+def check(suite: SuiteArgument, data_root: DataRoot = None, device: Device = "auto") -> None:
+    """Check a suite: its file, data, models and methods; nothing is trained or written."""
+    with exits():
+        from distillbench.bench.suite import load_suite
+
+        loaded = load_suite(suite)
+        from distillbench.bench.preflight import prepare
+
+        plan = prepare(loaded, data_root, device)
+        typer.echo(f"{loaded.name}: {len(plan.jobs)} cells, ready to run")

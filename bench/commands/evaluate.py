@@ -1,0 +1,29 @@
+"""The command `evaluate`."""
+
+from typing import Annotated
+
+import typer
+
+from distillbench.bench.commands.arguments import RunFolder
+from distillbench.bench.commands.report import show
+from distillbench.bench.exits import exits
+
+
+def evaluate(
+    directory: RunFolder,
+    metrics: Annotated[
+        list[str] | None,
+        typer.Option(help="Measures, or the groups quick, standard and full; may be repeated."),
+    ] = None,
+) -> None:
+    """Add measures to a finished run from the predictions that it kept, and draw its report."""
+    with exits():
+        from distillbench.bench.measures import chosen
+
+        wanted = [name for given in metrics or ["full"] for name in given.split(",")]
+        chosen(wanted)  # before torch is imported
+        from distillbench.bench.add_measures import add_measures
+
+        count = add_measures(directory, wanted)
+        typer.echo(f"measures were added to {count} cells")
+        show(directory)
