@@ -4,6 +4,7 @@ The witness sees every operation that really executed, which yields what torch's
 keep: the operations that nobody accounted for, and the parameters that were touched.
 """
 
+import inspect
 import warnings
 from collections import Counter
 from dataclasses import dataclass
@@ -19,6 +20,13 @@ from distillbench.metrics.forward import run_forward
 from distillbench.metrics.inputs import Call
 from distillbench.metrics.mac_formulas import formulas
 from distillbench.metrics.mac_free import is_mac_free
+
+# Torch before 2.15 passes over what it has no formula for; later it must be told to.
+_SKIPPING: dict[str, Any] = (
+    {"skip_unsupported": True}
+    if "skip_unsupported" in inspect.signature(FlopCounterMode).parameters
+    else {}
+)
 
 
 @dataclass(frozen=True)
@@ -50,7 +58,7 @@ def count_forward(model: nn.Module, call: Call) -> Counted:
     """
     known = formulas()
     witness = Witness()
-    counter = FlopCounterMode(display=False, custom_mapping=known, skip_unsupported=True)
+    counter = FlopCounterMode(display=False, custom_mapping=known, **_SKIPPING)
     with warnings.catch_warnings(), witness, counter:
         # What it would warn about is reported as unaccounted.
         warnings.filterwarnings("ignore", message="FlopCounterMode does not have a registered")
@@ -65,7 +73,7 @@ def count_forward(model: nn.Module, call: Call) -> Counted:
         macs=counter.get_total_flops() // 2,
         by_module=_by_path(model, counts),
         by_op={str(op): flops // 2 for op, flops in counts.get("Global", {}).items()},
-        unaccounted={**unaccounted, **counter.get_unsupported_ops()},
+        unaccounted={**unaccounted, **getattr(counter, "get_unsupported_ops", dict)()},
         operations=sum(witness.calls.values()),
         touched=frozenset(witness.touched),
     )

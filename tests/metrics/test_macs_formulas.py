@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from distillbench.metrics.macs import count_macs
 
@@ -223,7 +224,35 @@ class _Mha(nn.Module):
         return self.attention(x, x, x, need_weights=self.need_weights)
 
 
-@pytest.mark.parametrize("name", CASES)
+def _vecdot_is_split() -> bool:
+    """Whether this torch turns vecdot into a product and a sum before any counter sees it."""
+    seen: list[str] = []
+
+    class Note(TorchDispatchMode):  # type: ignore[no-untyped-call]
+        def __torch_dispatch__(
+            self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+        ) -> Any:
+            seen.append(str(func))
+            return func(*args, **(kwargs or {}))
+
+    weights = torch.ones(2, requires_grad=True)
+    with Note():
+        torch.linalg.vecdot(weights, weights)
+    return "aten.linalg_vecdot.default" not in seen
+
+
+SPLIT = {"vecdot"} if _vecdot_is_split() else set()
+
+
+@pytest.mark.parametrize("name", SPLIT)
+def test_an_operation_that_torch_splits_is_said_to_be_in_doubt(name: str) -> None:
+    report = count_macs(CASES[name].build(), CASES[name].inputs(1))
+    assert report.cross_check.macs == CASES[name].macs
+    assert not report.cross_check.equal
+    assert not report.exact
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if name not in SPLIT])
 def test_macs_equal_the_hand_formula(name: str) -> None:
     case = CASES[name]
     for batch in (1, 4):
@@ -240,7 +269,7 @@ def test_macs_equal_the_hand_formula(name: str) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:LSTM with projections")
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", [name for name in CASES if name not in SPLIT])
 def test_a_real_run_counts_the_same(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(model: nn.Module) -> nn.Module:
         raise RuntimeError("no copy")
