@@ -236,6 +236,7 @@ class Stream:
                 num_workers=self.workers,
                 persistent_workers=self.workers > 0,
                 pin_memory=self._device.type == "cuda",
+                generator=torch.Generator(),  # else each epoch would draw from the global one
             )
         self._order.rows = order.tolist()
         for inputs, targets, index in self._loader:

@@ -18,6 +18,7 @@ from distillbench.distill.methods.none import Alone
 from distillbench.distill.network import Network, as_network, probe
 from distillbench.distill.objective import companions, merge_weights, prepare_pair
 from distillbench.distill.recipe import Recipe
+from distillbench.distill.resume import Checkpoints
 from distillbench.distill.seeding import seeded
 from distillbench.distill.taps import Taps
 from distillbench.distill.teacher import (
@@ -37,6 +38,7 @@ def train(
     *,
     score: Score | None = None,
     on_epoch: Callable[[Epoch], None] | None = None,
+    checkpoints: Checkpoints | None = None,
 ) -> Trained:
     """Train a model on the labels alone.
 
@@ -46,13 +48,15 @@ def train(
         recipe: How to train. The same recipe, data and initial weights give the same bytes.
         score: Rates the model on validation data after each epoch; needed for `select: best`.
         on_epoch: Called after each epoch.
+        checkpoints: Where the training keeps its place, to be stopped and taken up again.
 
     Raises:
         DivergedError: The loss stopped being finite.
+        Interrupted: It was asked to stop.
         ValueError: The recipe, the model and the data do not fit together.
     """
     network = as_network(model)
-    loop = Loop(network, data, recipe, score, on_epoch)
+    loop = Loop(network, data, recipe, score, on_epoch, checkpoints)
     probe(network, data)
     with seeded(recipe.seed, "train"):
         method = Alone()
@@ -72,6 +76,7 @@ def distil(
     cache: TeacherCache | None = None,
     score: Score | None = None,
     on_epoch: Callable[[Epoch], None] | None = None,
+    checkpoints: Checkpoints | None = None,
 ) -> Trained:
     """Distil a student from a finished teacher.
 
@@ -89,14 +94,16 @@ def distil(
         cache: Shares teacher outputs among several calls.
         score: Rates the student on validation data after each epoch; needed for `select: best`.
         on_epoch: Called after each epoch.
+        checkpoints: Where the training keeps its place, to be stopped and taken up again.
 
     Raises:
         DivergedError: A loss stopped being finite.
+        Interrupted: It was asked to stop.
         RuntimeError: The teacher was changed.
         ValueError: The parts do not fit together, or the method does not apply to the pair.
     """
     pupil, master = as_network(student), as_network(teacher)
-    loop = Loop(pupil, data, recipe, score, on_epoch)
+    loop = Loop(pupil, data, recipe, score, on_epoch, checkpoints)
     merged = merge_weights(method, weights)
     beside = companions(method, merged)
     with ExitStack() as stack:

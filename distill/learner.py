@@ -5,6 +5,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -73,9 +74,10 @@ class Learner:
         self.network, self.method, self.weights = network, method, dict(weights)
         self._recipe, self._steps_per_epoch = recipe, steps_per_epoch
         self._heads = tuple(heads)
+        self._methods = (method, *companions)
         self._objectives = [
             (one, heads_of(one, heads))
-            for one in (method, *companions)
+            for one in self._methods
             if type(one).loss is not Method.loss
         ]
         self._teacher = teacher
@@ -124,6 +126,29 @@ class Learner:
         self._sums.clear()
         self._steps = 0
         return means
+
+    def state(self) -> dict[str, Any]:
+        """Return all that its next step depends on, as data."""
+        return {
+            "network": self.network.module.state_dict(),
+            "methods": [method.state_dict() for method in self._methods],
+            "optimizer": self._optimizer.state_dict(),
+            "moved": self.method.moved,
+            "waiting": {name: torch.stack(terms) for name, terms in self._waiting.items()},
+            "sums": dict(self._sums),
+            "steps": self._steps,
+        }
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Take up what `state` returned, in a learner that was built alike."""
+        self.network.module.load_state_dict(state["network"])
+        for method, own in zip(self._methods, state["methods"], strict=True):
+            method.load_state_dict(own)
+        self._optimizer.load_state_dict(state["optimizer"])
+        self.method.moved = state["moved"]
+        self._waiting.update({name: list(terms) for name, terms in state["waiting"].items()})
+        self._sums.update(state["sums"])
+        self._steps = state["steps"]
 
     def _precision(self, device: torch.device) -> AbstractContextManager[object]:
         if self._recipe.precision == "float32":

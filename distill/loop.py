@@ -3,7 +3,7 @@
 import copy
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
@@ -15,8 +15,19 @@ from distillbench.distill.learner import Learner
 from distillbench.distill.method import Method, Progress
 from distillbench.distill.network import Network
 from distillbench.distill.recipe import Recipe
+from distillbench.distill.resume import Checkpoint, Checkpoints, Interrupted
 from distillbench.distill.seeding import derive
 from distillbench.distill.teacher import CacheNote, Source
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a training stands: epochs finished, and of the next one steps and seconds."""
+
+    epoch: int = 0
+    steps: int = 0
+    seconds: float = 0.0
+
 
 Score = Callable[[nn.Module], float]
 """Rates a model on validation data; larger is better."""
@@ -72,6 +83,7 @@ class Loop:
         recipe: Recipe,
         score: Score | None,
         on_epoch: Callable[[Epoch], None] | None,
+        checkpoints: Checkpoints | None = None,
     ) -> None:
         if recipe.batch_size > len(data):
             raise ValueError(
@@ -81,8 +93,12 @@ class Loop:
             raise ValueError("the recipe selects the best epoch, which needs a validation score")
         self._network, self._data, self._recipe = network, data, recipe
         self._score, self._on_epoch = score, on_epoch
+        self._checkpoint = checkpoints.next() if checkpoints else None
         self._view = build_view(recipe.augment, recipe.seed)
         self._steps_per_epoch = len(data) // recipe.batch_size
+        self._order = torch.Generator().manual_seed(derive(recipe.seed, "order"))
+        self._learners: tuple[Learner, ...] = ()
+        self._moved: nn.Module | None = None
         self._history: list[Epoch] = []
         self._best: tuple[float, int, dict[str, Tensor]] | None = None
 
@@ -113,27 +129,41 @@ class Loop:
         learner: Learner,
         step: Callable[[Samples, Progress], None],
         others: Sequence[Learner] = (),
+        moved: nn.Module | None = None,
     ) -> Trained:
-        """Run all epochs and return the learner's training; `others` train in the same steps."""
-        order = torch.Generator().manual_seed(derive(self._recipe.seed, "order"))
-        method, module = learner.method, learner.network.module
-        shipped = method.shipped(module)
+        """Run all epochs, those before a checkpoint apart, and return the learner's training.
+
+        Args:
+            learner: Whose training it is.
+            step: Takes one step of all.
+            others: They train in the same steps.
+            moved: What else a step changes: a teacher that the method alone moves.
+
+        Raises:
+            Interrupted: It was asked to stop; its last step is kept in a checkpoint.
+        """
+        method, shipped = learner.method, learner.method.shipped(learner.network.module)
+        self._learners, self._moved = (*others, learner), moved
         self._settle(method, learner.network)
+        place = self._resume()
         with learner.taps:
-            for epoch in range(self._recipe.epochs):
+            for epoch in range(place.epoch, self._recipe.epochs):
+                seconds = self._epoch(place, step)
                 began = time.perf_counter()
-                for one in (*others, learner):
-                    one.network.module.train()
-                    one.method.train()
-                self._steps(epoch, order, step)
-                losses = [one.end_epoch(epoch) for one in (*others, learner)][-1]
+                losses = [one.end_epoch(epoch) for one in self._learners][-1]
                 self._settle(method, learner.network)
                 score = self._rate(shipped, epoch)
-                seconds = time.perf_counter() - began
+                seconds += time.perf_counter() - began
                 self._history.append(Epoch(epoch + 1, losses, score, seconds))
                 if self._on_epoch is not None:
                     self._on_epoch(self._history[-1])
-        selected = self._recipe.epochs
+                place = Place(epoch + 1)
+                if self._checkpoint is not None and self._checkpoint.due:
+                    self._save(self._checkpoint, place)
+        return self._result(learner, shipped)
+
+    def _result(self, learner: Learner, shipped: nn.Module) -> Trained:
+        selected, method = self._recipe.epochs, learner.method
         if self._best is not None:
             _, selected, state = self._best
             shipped.load_state_dict(state)
@@ -148,16 +178,56 @@ class Loop:
             notes=method.notes(),
         )
 
-    def _steps(
-        self, epoch: int, order: torch.Generator, step: Callable[[Samples, Progress], None]
-    ) -> None:
+    def _epoch(self, place: Place, step: Callable[[Samples, Progress], None]) -> float:
+        """Take the steps that an epoch still needs, and return its seconds."""
+        began = time.perf_counter() - place.seconds
+        for one in self._learners:
+            one.network.module.train()
+            one.method.train()
         size, per_epoch = self._recipe.batch_size, self._steps_per_epoch
-        rows = torch.randperm(len(self._data), generator=order)[: per_epoch * size]
-        first, total = epoch * per_epoch, self._recipe.epochs * per_epoch
-        for number, samples in enumerate(self._data.batches(rows, size), start=first):
+        rows = self._rows()[place.steps * size : per_epoch * size]
+        first, total = place.epoch * per_epoch, self._recipe.epochs * per_epoch
+        batches = self._data.batches(rows, size)
+        for number, samples in enumerate(batches, start=first + place.steps):
             if self._recipe.augment:
                 samples = replace(samples, inputs=self._view(samples.inputs, number))
-            step(samples, Progress(epoch, number, total, self._recipe.epochs))
+            step(samples, Progress(place.epoch, number, total, self._recipe.epochs))
+            if self._checkpoint is not None and self._checkpoint.stopping:
+                done = Place(place.epoch, number + 1 - first, time.perf_counter() - began)
+                self._save(self._checkpoint, done)
+                raise Interrupted(f"stopped after step {number + 1} of {total}")
+        return time.perf_counter() - began
+
+    def _rows(self) -> Tensor:
+        """Draw the order of the next epoch."""
+        return torch.randperm(len(self._data), generator=self._order)
+
+    def _resume(self) -> Place:
+        """Return where the training stands: at a checkpoint, or at its beginning."""
+        state = self._checkpoint.load() if self._checkpoint is not None else None
+        if state is None:
+            return Place()
+        for learner, own in zip(self._learners, state["learners"], strict=True):
+            learner.load_state(own)
+        if self._moved is not None:
+            self._moved.load_state_dict(state["moved"])
+        self._history = [Epoch(**epoch) for epoch in state["history"]]
+        self._best = state["best"]
+        place = Place(**state["place"])
+        for _ in range(place.epoch):
+            self._rows()
+        return place
+
+    def _save(self, checkpoint: Checkpoint, place: Place) -> None:
+        checkpoint.save(
+            {
+                "place": asdict(place),
+                "learners": [learner.state() for learner in self._learners],
+                "moved": None if self._moved is None else self._moved.state_dict(),
+                "history": [asdict(epoch) for epoch in self._history],
+                "best": self._best,
+            }
+        )
 
     def _settle(self, method: Method, network: Network) -> None:
         """Recompute batch-norm statistics where the method moved the weights itself."""

@@ -15,6 +15,7 @@ from distillbench.distill.methods.none import Alone
 from distillbench.distill.network import Network, as_network
 from distillbench.distill.objective import companions, merge_weights, prepare_pair
 from distillbench.distill.recipe import Recipe
+from distillbench.distill.resume import Checkpoints
 from distillbench.distill.seeding import seeded
 from distillbench.distill.taps import Taps
 from distillbench.distill.teacher import Joint, Live, Peers
@@ -31,6 +32,7 @@ def distil_online(
     teacher_learns: bool = True,
     score: Score | None = None,
     on_epoch: Callable[[Epoch], None] | None = None,
+    checkpoints: Checkpoints | None = None,
 ) -> tuple[Trained, nn.Module]:
     """Train a student beside a teacher that changes meanwhile, both from where they stand.
 
@@ -48,16 +50,18 @@ def distil_online(
             moves it: an average of the student.
         score: Rates the student on validation data after each epoch; needed for `select: best`.
         on_epoch: Called after each epoch.
+        checkpoints: Where the training keeps its place, to be stopped and taken up again.
 
     Returns:
         The student's training, and the teacher in eval mode.
 
     Raises:
         DivergedError: A loss stopped being finite.
+        Interrupted: It was asked to stop.
         ValueError: The parts do not fit together, or the method does not apply to the pair.
     """
     pupil, master = as_network(student), as_network(teacher)
-    loop = Loop(pupil, data, recipe, score, on_epoch)
+    loop = Loop(pupil, data, recipe, score, on_epoch, checkpoints)
     merged = merge_weights(method, weights)
     beside = companions(method, merged)
     with ExitStack() as stack:
@@ -77,7 +81,7 @@ def distil_online(
             method.after_step(pupil.module, master.module, progress)
             learner.step(samples, progress)
 
-        trained = loop.run(learner, step, leaders)
+        trained = loop.run(learner, step, leaders, None if teacher_learns else master.module)
         return trained, master.module.eval()
 
 
@@ -90,6 +94,7 @@ def distil_mutually(
     weights: Mapping[str, float] | None = None,
     score: Score | None = None,
     on_epoch: Callable[[Epoch], None] | None = None,
+    checkpoints: Checkpoints | None = None,
 ) -> Trained:
     """Train students that teach each other; there is no teacher.
 
@@ -104,12 +109,14 @@ def distil_mutually(
         weights: Weights of loss terms that differ from the method's own.
         score: Rates the first student on validation data after each epoch.
         on_epoch: Called after each epoch.
+        checkpoints: Where the training keeps its place, to be stopped and taken up again.
 
     Returns:
         The training of the first student.
 
     Raises:
         DivergedError: A loss stopped being finite.
+        Interrupted: It was asked to stop.
         ValueError: There are fewer than two students, or the parts do not fit together.
     """
     if len(students) < 2:
@@ -117,7 +124,7 @@ def distil_mutually(
             f"{len(students)} student given; expected at least two to teach each other"
         )
     cohort = [as_network(student) for student in students]
-    loop = Loop(cohort[0], data, recipe, score, on_epoch)
+    loop = Loop(cohort[0], data, recipe, score, on_epoch, checkpoints)
     merged = merge_weights(method, weights)
     with seeded(recipe.seed, "prepare"):
         for one in cohort[1:]:

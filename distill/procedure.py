@@ -14,6 +14,7 @@ from distillbench.distill.method import Family, Method
 from distillbench.distill.network import Network, probe
 from distillbench.distill.objective import heads_of
 from distillbench.distill.recipe import Recipe
+from distillbench.distill.resume import Checkpoints
 from distillbench.distill.teacher import TeacherCache
 
 
@@ -33,6 +34,7 @@ class Setting:
         cache: Shares the teacher's outputs among several trainings.
         score: Rates a student on validation data.
         on_epoch: Called after each epoch of the student's own training.
+        checkpoints: Where all trainings keep their place.
     """
 
     student: Network
@@ -45,6 +47,7 @@ class Setting:
     cache: TeacherCache | None = None
     score: Score | None = None
     on_epoch: Callable[[Epoch], None] | None = None
+    checkpoints: Checkpoints | None = None
 
 
 class Procedure:

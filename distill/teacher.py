@@ -181,6 +181,17 @@ class TeacherCache:
             self._entries[key] = (data, found)
         return self._entries[key][1]
 
+    def hold(self, teacher: Network, identity: str, data: Data, outputs: Predictions) -> None:
+        """Keep logits that are known already, for methods that look at no features.
+
+        Args:
+            teacher: Whose they are.
+            identity: The digest of its weights.
+            data: The split whose rows they belong to.
+            outputs: What `predict` gave for it, without taps.
+        """
+        self._entries[identity, teacher.inputs, id(data), ()] = (data, outputs)
+
     def _total(self) -> int:
         return sum(cached.nbytes for _, cached in self._entries.values())
 

@@ -47,6 +47,7 @@ class DML(Procedure):
             setting.recipe,
             weights={**self.default_weights, **setting.weights},
             score=setting.score,
+            checkpoints=setting.checkpoints,
             on_epoch=setting.on_epoch,
         )
         return replace(trained, notes={**trained.notes, "cohort": self.cohort})

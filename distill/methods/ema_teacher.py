@@ -125,6 +125,7 @@ class EMATeacher(Procedure):
             weights=setting.weights,
             teacher_learns=False,
             score=setting.score,
+            checkpoints=setting.checkpoints,
             on_epoch=setting.on_epoch,
         )
         return replace(trained, notes={**trained.notes, "ships": self.ship})

@@ -73,6 +73,7 @@ class TAKD(Procedure):
                 weights=setting.weights,
                 cache=cache,
                 score=setting.score,
+                checkpoints=setting.checkpoints,
             )
             teacher, cache = replace(assistant, module=trained.model), None
             seconds += trained.seconds
@@ -85,6 +86,7 @@ class TAKD(Procedure):
             setting.recipe,
             weights=setting.weights,
             score=setting.score,
+            checkpoints=setting.checkpoints,
             on_epoch=setting.on_epoch,
         )
         notes = {**trained.notes, "assistant_parameters": sizes}

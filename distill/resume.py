@@ -1,0 +1,116 @@
+"""Checkpoints inside a training: stopped after any step, it ends with the same bits.
+
+A checkpoint holds all that the next step depends on: weights, buffers, what the optimiser
+remembers, the order of the rows, the random generators. It is data alone, and is loaded as such.
+"""
+
+import threading
+import time
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from distillbench.distill.files import whole_file
+
+State = dict[str, Any]
+
+
+class Interrupted(Exception):  # noqa: N818  (it is no error)
+    """A training was asked to stop, and its last step is kept."""
+
+
+class Checkpoints:
+    """The checkpoints of one piece of work, which may consist of several trainings in a row.
+
+    The trainings are told apart by the order in which they start, which must be the same when the
+    work is taken up again.
+
+    Args:
+        folder: Where the files go; made when the first one is written.
+        stop: Set from outside to have the running training stop after its step.
+        identity: Names what is trained. A checkpoint of another identity is not taken.
+        every_seconds: Shortest time between two checkpoints, which are written at the ends of
+            epochs; 0 for every epoch.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        stop: threading.Event | None = None,
+        *,
+        identity: str = "",
+        every_seconds: float = 10.0,
+    ) -> None:
+        self.folder = folder
+        self._stop = stop or threading.Event()
+        self._identity, self._every = identity, every_seconds
+        self._started = 0
+
+    def next(self) -> "Checkpoint":
+        """Return the checkpoint of the training that starts now."""
+        number, self._started = self._started, self._started + 1
+        path = self.folder / f"{number}.pt"
+        return Checkpoint(path, self._stop, f"{self._identity} {number}", self._every)
+
+
+class Checkpoint:
+    """The checkpoint of one training."""
+
+    def __init__(
+        self, path: Path, stop: threading.Event, identity: str, every_seconds: float
+    ) -> None:
+        self._path, self._stop, self._identity = path, stop, identity
+        self._every, self._last = every_seconds, time.monotonic()
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the training was asked to stop."""
+        return self._stop.is_set()
+
+    @property
+    def due(self) -> bool:
+        """Whether the last checkpoint is long enough ago."""
+        return time.monotonic() - self._last >= self._every
+
+    def save(self, state: Mapping[str, Any]) -> None:
+        """Write a state, so that the file is whole or absent.
+
+        Raises:
+            OSError: It cannot be written; the checkpoint before it still stands.
+        """
+        whole = {"identity": self._identity, "generators": _generators(), **state}
+        with whole_file(self._path) as partial, partial.open("wb") as file:
+            torch.save(whole, file)
+        self._last = time.monotonic()
+
+    def load(self) -> State | None:
+        """Return the state that was written; None where there is none of this training.
+
+        The random generators stand as they stood when it was written.
+        """
+        try:
+            state: State = torch.load(self._path, map_location="cpu", weights_only=True)
+        except FileNotFoundError:
+            return None
+        except Exception as error:  # a damaged file may fail in any way
+            warnings.warn(f"{self._path} is no checkpoint, starting anew: {error}", stacklevel=2)
+            return None
+        if state.get("identity") != self._identity:
+            warnings.warn(f"{self._path} is of another training, starting anew", stacklevel=2)
+            return None
+        _restore(state["generators"])
+        return state
+
+
+def _generators() -> dict[str, Any]:
+    devices = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
+    return {"cpu": torch.get_rng_state(), "cuda": devices}
+
+
+def _restore(states: Mapping[str, Any]) -> None:
+    torch.set_rng_state(states["cpu"])
+    if states["cuda"]:
+        torch.cuda.set_rng_state_all(states["cuda"])
