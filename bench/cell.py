@@ -1,5 +1,7 @@
-"""Runs one cell: trains a model, rates it, and keeps its weights and its record."""
+"""Runs one cell: trains a model, rates it, and keeps its weights and predictions."""
 
+import errno
+import threading
 import time
 import traceback
 from collections.abc import Callable
@@ -7,22 +9,27 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+import torch
+
 from distillbench.bench.build import build_model
-from distillbench.bench.errors import ConfigError
-from distillbench.bench.evaluate import Predicted, predict_splits, rate, validation_score
+from distillbench.bench.evaluate import predict_splits, rate, validation_score
 from distillbench.bench.measures import chosen
 from distillbench.bench.pair import distil_student
-from distillbench.bench.plan import Job, Plan
+from distillbench.bench.plan import Context, Job
 from distillbench.bench.predictions import save_predictions
 from distillbench.bench.records import Epoch, Failure, Record, Status, Training, WeightsFile
+from distillbench.bench.teacher import Teacher, outputs_file, save_outputs
 from distillbench.distill import engine, loop
-from distillbench.distill.checkpoint import digest, load_weights, save_weights
+from distillbench.distill.checkpoint import digest, save_weights
 from distillbench.distill.learner import DivergedError
 from distillbench.distill.loop import Trained
 from distillbench.distill.network import Network
-from distillbench.distill.teacher import TeacherCache
+from distillbench.distill.resume import Checkpoints, Interrupted
 
-OnEpoch = Callable[[int], None]
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+"""Errors of storage, which would meet every other cell too."""
+
+OUT_OF_MEMORY = "out of memory"
 
 
 def now() -> str:
@@ -30,36 +37,36 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-@dataclass
-class Teacher:
-    """The finished teacher, with what several students share of it."""
+@dataclass(frozen=True)
+class Watch:
+    """Who follows a cell.
 
-    network: Network
-    predicted: Predicted
-    cache: TeacherCache = field(default_factory=TeacherCache)
+    Attributes:
+        on_epoch: Hears of each epoch of the cell's own training.
+        stop: Set from outside to have the cell stop at its next step.
+    """
 
-
-def load_teacher(plan: Plan, directory: Path) -> Teacher:
-    """Read the finished teacher's weights back."""
-    job = plan.teacher
-    network = build_model(job.model, plan.task, job.cell.seed)
-    try:
-        load_weights(network.module, directory / job.cell.weights_file)
-    except ValueError as error:
-        raise ConfigError(f"{error}; move the file aside and run the suite again") from error
-    network.module.eval()
-    return Teacher(network, predict_splits(network, plan.task))
+    on_epoch: Callable[[loop.Epoch], None] = lambda epoch: None
+    stop: threading.Event = field(default_factory=threading.Event)
 
 
 def run_cell(
-    job: Job, plan: Plan, directory: Path, teacher: Teacher | None, on_epoch: OnEpoch
+    job: Job, context: Context, directory: Path, teacher: Teacher | None, watch: Watch
 ) -> Record:
     """Run a cell to its record; whatever goes wrong in it becomes part of the record.
 
-    Only running out of storage is not: it would fail every other cell too.
+    An earlier attempt that was interrupted is taken up at its last checkpoint.
+
+    Args:
+        job: What to run.
+        context: What it shares with others, the data on the device.
+        directory: The run folder, where weights, predictions and checkpoints go.
+        teacher: The finished teacher; None for the teacher's own cell.
+        watch: Who follows it.
 
     Raises:
-        OSError: The weights or predictions cannot be written.
+        OSError: There is no room for weights, predictions or checkpoints: that would fail every
+            other cell too.
     """
     started, began = now(), time.perf_counter()
 
@@ -68,55 +75,88 @@ def run_cell(
             {
                 "cell": job.cell,
                 "status": status,
+                "teacher": None if teacher is None else teacher.digest,
                 "started": started,
                 "seconds": time.perf_counter() - began,
                 **found,
             }
         )
 
+    checkpoints = Checkpoints(
+        directory / job.cell.checkpoints, watch.stop, identity=_identity(job, teacher)
+    )
     try:
-        trained, network = _train(job, plan, teacher, on_epoch)
-        own = predict_splits(network, plan.task)
+        trained, network = _train(job, context, teacher, watch, checkpoints)
+        own = predict_splits(network, context.task)
         known = teacher.predicted if teacher else None
-        quality = rate(own, known, plan.task.heads, chosen(plan.suite.metrics))
+        quality = rate(own, known, context.task.heads, chosen(context.suite.metrics))
+    except Interrupted as stopped:
+        failure = Failure(kind="Interrupted", message=str(stopped))
+        return record("interrupted", failure=failure)
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in NO_SPACE:
+            raise
         status: Status = "diverged" if isinstance(error, DivergedError) else "failed"
-        trace = traceback.format_exc()
-        failure = Failure(kind=type(error).__name__, message=str(error), traceback=trace)
-        return record(status, failure=failure)
+        return record(status, failure=failure_of(error))
     path = directory / job.cell.weights_file
     save_weights(network.module, path)
-    weights = WeightsFile(
-        file=job.cell.weights_file, bytes=path.stat().st_size, digest=digest(network.module)
-    )
-    save_predictions(own, directory / job.cell.predictions_file, plan.suite.predictions)
+    identity = digest(network.module)
+    save_predictions(own, directory / job.cell.predictions_file, context.suite.predictions)
+    if teacher is None:
+        save_outputs(own, identity, directory / outputs_file(job.cell))
     return record(
         "done",
         training=_summary(job, trained),
         quality=quality.values,
         undefined=quality.undefined,
-        weights=weights,
+        weights=WeightsFile(file=job.cell.weights_file, bytes=path.stat().st_size, digest=identity),
     )
 
 
+def failure_of(error: Exception) -> Failure:
+    """Return why a cell failed; want of memory is called by that name, however it showed."""
+    trace = "".join(traceback.format_exception(error))
+    kind, message = type(error).__name__, str(error)
+    lacking = isinstance(error, MemoryError | torch.OutOfMemoryError)
+    if lacking or "DefaultCPUAllocator" in message or "Cannot allocate memory" in message:
+        kind = "OutOfMemory"
+        message = f"{OUT_OF_MEMORY}: {message}" if message else OUT_OF_MEMORY
+    return Failure(kind=kind, message=message, traceback=trace)
+
+
+def _identity(job: Job, teacher: Teacher | None) -> str:
+    return job.cell.key if teacher is None else f"{job.cell.key} {teacher.digest}"
+
+
 def _train(
-    job: Job, plan: Plan, teacher: Teacher | None, on_epoch: OnEpoch
+    job: Job, context: Context, teacher: Teacher | None, watch: Watch, checkpoints: Checkpoints
 ) -> tuple[Trained | None, Network]:
     """Return the training, if the cell has one, and the network as it ships."""
-    task, spec = plan.task, job.model
+    task, spec = context.task, job.model
     score = validation_score(task, spec.inputs)
-
-    def tell(epoch: loop.Epoch) -> None:
-        on_epoch(epoch.number)
-
     if teacher is not None:
-        trained = distil_student(job, plan, teacher.network, teacher.cache, score, tell)
+        trained = distil_student(
+            job,
+            context,
+            teacher.network,
+            cache=teacher.cache,
+            score=score,
+            on_epoch=watch.on_epoch,
+            checkpoints=checkpoints,
+        )
     else:
         network = build_model(spec, task, job.cell.seed)
-        if not plan.suite.teacher.train:
+        if not context.suite.teacher.train:
             network.module.eval()
             return None, network
-        trained = engine.train(network, task.train, job.recipe, score=score, on_epoch=tell)
+        trained = engine.train(
+            network,
+            task.train,
+            job.recipe,
+            score=score,
+            on_epoch=watch.on_epoch,
+            checkpoints=checkpoints,
+        )
     return trained, Network(trained.model, spec.inputs)
 
 

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -9,8 +10,9 @@ import torch
 from distillbench.bench.build import build_model
 from distillbench.bench.cell import now
 from distillbench.bench.pair import shipped_network
-from distillbench.bench.plan import Job, Plan
+from distillbench.bench.plan import Context, Job
 from distillbench.bench.records import Cost, Latency
+from distillbench.bench.threads import threads
 from distillbench.distill.checkpoint import load_weights
 from distillbench.distill.network import Network
 from distillbench.metrics import (
@@ -28,67 +30,86 @@ SAMPLES = 200
 """Timed passes of each model, time permitting: enough for the 95th percentile."""
 
 
-def measure_costs(plan: Plan, jobs: Mapping[str, Job], directory: Path) -> dict[str, Cost]:
+def measure_costs(
+    context: Context, keys: Mapping[str, str], jobs: Mapping[str, Job], directory: Path
+) -> dict[str, Cost]:
     """Measure what ships, as it ships: trained weights, eval mode.
 
     Latency is timed in turn, so that the machine's slower and faster phases meet all models alike.
 
     Args:
-        plan: The plan that the jobs are of.
+        context: What the jobs share.
+        keys: Key of each cost, by the name of what ships.
         jobs: A finished job for each thing to measure, by the name of what ships.
         directory: The run folder, which holds their weights.
 
     Raises:
         ValueError: A model cannot be measured, such as one whose outputs are not finite.
     """
-    teacher = build_model(plan.suite.teacher, plan.task, plan.suite.teacher.seed)
-    networks = {name: _trained(job, plan, teacher, directory) for name, job in jobs.items()}
+    context = context.here()
+    suite, task = context.suite, context.task
+    teacher = build_model(suite.teacher, task, suite.teacher.seed)
+    networks = {name: _trained(job, context, teacher, directory) for name, job in jobs.items()}
     started, machine = now(), describe_machine()
-    latency = [_latency(networks, plan, size) for size in plan.suite.measure.batch_sizes]
+    with threads(suite.threads):
+        timed = [_latency(networks, context, size) for size in suite.measure.batch_sizes]
+    doubts = tuple(dict.fromkeys(itertools.chain(*(one.warnings for one in timed))))
     costs = {}
     for name, network in networks.items():
-        inputs = network.select(plan.task.example(1))
+        inputs = network.select(task.example(1))
         macs = count_macs(network.module, inputs)
         memory = measure_memory(network.module, inputs, rss_processes=0)
         costs[name] = Cost(
             model=name,
-            key=plan.costs[name],
+            key=keys[name],
             parameters=count_params(network.module).total,
             macs=macs.macs,
             macs_exact=macs.exact,
             macs_unaccounted=macs.unaccounted,
             weight_file_bytes=weight_file_bytes(network.module),
             activation_peak_bytes=memory.activation_peak_bytes,
-            latency=tuple(at_size[name] for at_size in latency),
+            latency=tuple(at_size.latency[name] for at_size in timed),
             machine=machine,
+            warnings=doubts,
             started=started,
         )
     return costs
 
 
-def _latency(networks: Mapping[str, Network], plan: Plan, batch_size: int) -> dict[str, Latency]:
+@dataclass(frozen=True)
+class _Timed:
+    """Latencies at one batch size by model, and what makes them doubtful."""
+
+    latency: dict[str, Latency]
+    warnings: tuple[str, ...]
+
+
+def _latency(networks: Mapping[str, Network], context: Context, batch_size: int) -> _Timed:
     """Time all models at one batch size: interleaved, or alone where there is only one."""
-    threads, device = torch.get_num_threads(), plan.task.train.device.type
-    limit = plan.suite.measure.max_seconds * len(networks)
-    config = LatencyConfig(threads=threads, min_pairs=SAMPLES, max_seconds=limit)
-    example = plan.task.example(batch_size)
+    number, device = torch.get_num_threads(), context.device.type
+    limit = context.suite.measure.max_seconds * len(networks)
+    config = LatencyConfig(threads=number, min_pairs=SAMPLES, max_seconds=limit)
+    example = context.task.example(batch_size)
     modules = {name: network.module for name, network in networks.items()}
     inputs = {name: network.select(example) for name, network in networks.items()}
     if len(networks) > 1:
         first = next(iter(inputs.values()))
-        timed = compare_latency(modules, first, config, inputs_by_model=inputs).models
-        samples = {name: timed[name].times_ms for name in networks}
+        compared = compare_latency(modules, first, config, inputs_by_model=inputs)
+        samples = {name: compared.models[name].times_ms for name in networks}
+        warnings = compared.warnings
     else:
         alone = {name: measure_latency(modules[name], inputs[name], config) for name in networks}
         samples = {name: tuple(itertools.chain(*one.windows_ms)) for name, one in alone.items()}
-    return {
-        name: Latency(device=device, batch_size=batch_size, threads=threads, samples_ms=taken)
+        warnings = tuple(itertools.chain(*(one.warnings for one in alone.values())))
+    latency = {
+        name: Latency(device=device, batch_size=batch_size, threads=number, samples_ms=taken)
         for name, taken in samples.items()
     }
+    return _Timed(latency, tuple(f"batch {batch_size}: {warning}" for warning in warnings))
 
 
-def _trained(job: Job, plan: Plan, teacher: Network, directory: Path) -> Network:
-    network = shipped_network(job, plan, teacher)
+def _trained(job: Job, context: Context, teacher: Network, directory: Path) -> Network:
+    network = shipped_network(job, context, teacher)
     load_weights(network.module, directory / job.cell.weights_file)
     network.module.eval()
     return network

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from distillbench.bench.build import build_method, build_model
 from distillbench.bench.errors import ConfigError
-from distillbench.bench.plan import Job, Plan
+from distillbench.bench.plan import Context, Job
 from distillbench.bench.specs import MethodSpec, ModelSpec
 from distillbench.bench.tasks.task import Task
 from distillbench.distill import engine
@@ -19,66 +19,75 @@ from distillbench.distill.network import Network, probe
 from distillbench.distill.objective import companions, heads_of, merge_weights
 from distillbench.distill.procedure import Procedure, Setting
 from distillbench.distill.recipe import Recipe
+from distillbench.distill.resume import Checkpoints
 from distillbench.distill.seeding import derive, seeded
 from distillbench.distill.teacher import TeacherCache
 
 
 def distil_student(
     job: Job,
-    plan: Plan,
+    context: Context,
     teacher: Network,
+    *,
     cache: TeacherCache,
     score: Score | None,
     on_epoch: Callable[[Epoch], None],
+    checkpoints: Checkpoints | None = None,
 ) -> Trained:
-    """Train the student of a job by its method or procedure."""
+    """Train the student of a job by its method or procedure.
+
+    Raises:
+        Interrupted: It was asked to stop; its last step is kept in a checkpoint.
+    """
     assert job.method is not None
     method = build_method(job.method)
-    network = build_model(job.model, plan.task, job.cell.seed)
+    network = build_model(job.model, context.task, job.cell.seed)
     if isinstance(method, Procedure):
         return method.run(
             _setting(
                 job.model,
                 job.method,
-                plan.task,
+                context.task,
                 job.recipe,
                 network,
                 teacher,
                 cache=cache,
                 score=score,
                 on_epoch=on_epoch,
+                checkpoints=checkpoints,
             )
         )
     return engine.distil(
         network,
         teacher,
         method,
-        plan.task.train,
+        context.task.train,
         job.recipe,
         weights=job.method.weights,
         init=job.method.init,
         cache=cache,
         score=score,
         on_epoch=on_epoch,
+        checkpoints=checkpoints,
     )
 
 
 def check_pair(
-    student: ModelSpec, spec: MethodSpec, plan: Plan, teacher: Network, seen: Probe
+    student: ModelSpec, spec: MethodSpec, context: Context, teacher: Network, seen: Probe
 ) -> None:
     """Prepare a method for a pair, as its training will, and let go of it.
 
     Args:
         student: The student.
         spec: The method.
-        plan: The plan that has both.
+        context: The suite that has both, and its data.
         teacher: The teacher, of any weights.
         seen: What it showed.
 
     Raises:
         ConfigError: The student does not fit the task, or the method does not apply to the pair.
     """
-    suite, task = plan.suite, plan.task
+    suite, task = context.suite, context.task
     network, method = build_model(student, task, suite.seeds[0]), build_method(spec)
     try:
         own = probe(network, task.train)
@@ -104,22 +113,22 @@ def check_pair(
         ) from error
 
 
-def shipped_network(job: Job, plan: Plan, teacher: Network) -> Network:
+def shipped_network(job: Job, context: Context, teacher: Network) -> Network:
     """Build what a job ships, with weights that are still to be loaded.
 
     Args:
-        job: A job of the plan.
-        plan: The plan.
+        job: The job.
+        context: What it shares with others.
         teacher: The teacher, of any weights: what a method takes from it is loaded with the rest.
     """
-    network = build_model(job.model, plan.task, job.cell.seed)
+    network = build_model(job.model, context.task, job.cell.seed)
     if job.cell.ships == job.model.name or job.method is None:
         return network
     method = build_method(job.method)
     assert not isinstance(method, Procedure)
-    data = plan.task.train
+    data = context.task.train
     with seeded(0):
-        head = heads_of(method, plan.task.heads)[0]
+        head = heads_of(method, context.task.heads)[0]
         method.prepare(probe(network, data), probe(teacher, data), head)
         method.to(data.device)
     return Network(method.shipped(network.module), network.inputs)

@@ -2,14 +2,23 @@
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from typing import Any
+
+import torch
 
 from distillbench.bench.build import build_method
 from distillbench.bench.errors import ConfigError
 from distillbench.bench.records import Cell
-from distillbench.bench.specs import MethodSpec, ModelSpec
+from distillbench.bench.sources import source_of
+from distillbench.bench.specs import (
+    MethodNames,
+    MethodSpec,
+    ModelNames,
+    ModelSpec,
+    TaskNames,
+)
 from distillbench.bench.suite import Suite
 from distillbench.bench.tasks.task import Task
 from distillbench.distill.method import Method
@@ -27,20 +36,52 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Plan:
-    """All jobs of a suite.
+class Context:
+    """What every cell of a suite shares, and all that a worker needs beside its job.
 
     Attributes:
+        task: Its data, in the main memory until `here` moves it.
+        device: Where models are trained and measured.
         teacher: The teacher's training.
-        students: Each student with each method and seed.
-        costs: Key of each cost, by the name of what ships.
     """
 
     suite: Suite
     task: Task
+    device: torch.device
     teacher: Job
+
+    def here(self) -> "Context":
+        """Return the same with the data on the device."""
+        return replace(self, task=self.task.to(self.device))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All jobs of a suite.
+
+    Attributes:
+        students: Each student with each method and seed.
+        costs: Key of each cost, by the name of what ships.
+    """
+
+    context: Context
     students: tuple[Job, ...]
     costs: dict[str, str]
+
+    @property
+    def suite(self) -> Suite:
+        """What was asked for."""
+        return self.context.suite
+
+    @property
+    def task(self) -> Task:
+        """The data."""
+        return self.context.task
+
+    @property
+    def teacher(self) -> Job:
+        """The teacher's training."""
+        return self.context.teacher
 
     @property
     def jobs(self) -> tuple[Job, ...]:
@@ -53,27 +94,27 @@ class Plan:
         return (self.suite.teacher, *self.suite.students)
 
 
-def make_plan(suite: Suite, task: Task) -> Plan:
+def make_plan(suite: Suite, task: Task, device: torch.device) -> Plan:
     """Plan the cells of a suite: the teacher once, then student by method by seed.
 
     Seeds are paired: a seed gives the same data order and, per student, the same initial weights
     for every method.
     """
-    base: dict[str, object] = {"task": task.fingerprint, "versions": _versions()}
-    base |= {"device": task.train.device.type, "threads": suite.threads}
+    base = _base(suite, task, device)
     spec = suite.teacher
     recipe = suite.recipe_of(spec).model_copy(update={"seed": spec.seed})
-    facts = {**base, "model": _definition(spec), "recipe": recipe.model_dump(), "train": spec.train}
-    key = _hash(facts)
-    cell = Cell(
-        key=key, kind="teacher", model=spec.name, method=None, seed=spec.seed, ships=spec.name
-    )
-    teacher = Job(cell, spec, None, recipe)
+    parts = {
+        **base,
+        "model": _definition(spec),
+        "recipe": recipe.model_dump(mode="json"),
+        "train": spec.train,
+    }
+    teacher = Job(_cell(parts, spec, None, spec.seed, spec.name), spec, None, recipe)
     # All that ships is timed in turn, so one thing more or less means measuring all anew.
     shipped: dict[str, object] = {spec.name: _definition(spec)}
     students = []
     for student, method in suite.pairs():
-        built = {"name": method.method, "options": method.options}
+        built = _built(method)
         ships, definition = student.name, _definition(student)
         shipped.setdefault(ships, definition)
         if _ships_more(method):
@@ -81,28 +122,49 @@ def make_plan(suite: Suite, task: Task) -> Plan:
             shipped[ships] = {"student": definition, "method": built, "teacher": shipped[spec.name]}
         for seed in suite.seeds:
             recipe = suite.recipe_of(student).model_copy(update={"seed": seed})
-            facts = {
+            parts = {
                 **base,
                 "teacher": teacher.cell.key,
                 "model": definition,
                 "method": built,
                 "weights": method.weights,
                 "init": method.init,
-                "recipe": recipe.model_dump(),
+                "recipe": recipe.model_dump(mode="json"),
             }
-            cell = Cell(
-                key=_hash(facts),
-                kind="student",
-                model=student.name,
-                method=method.name,
-                seed=seed,
-                ships=ships,
-            )
+            cell = _cell(parts, student, method, seed, ships)
             students.append(Job(cell, student, method, recipe))
     used = {job.cell.ships for job in (teacher, *students)}
     shipped = {name: facts for name, facts in shipped.items() if name in used}
-    measured = _hash({**base, "measure": suite.measure.model_dump(), "models": shipped})
-    return Plan(suite, task, teacher, tuple(students), dict.fromkeys(shipped, measured))
+    measured = key_of({**base, "measure": suite.measure.model_dump(), "models": shipped})
+    context = Context(suite, task, device, teacher)
+    return Plan(context, tuple(students), dict.fromkeys(shipped, measured))
+
+
+def key_of(parts: object) -> str:
+    """Return the hash over what determines a result."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _base(suite: Suite, task: Task, device: torch.device) -> dict[str, Any]:
+    """Return what the results of all cells depend on."""
+    base: dict[str, Any] = {"task": task.fingerprint, "versions": _versions()}
+    base |= {"device": device.type, "threads": suite.threads}
+    source = source_of(TaskNames, suite.task.name)
+    return base if source is None else {**base, "task_source": source}
+
+
+def _cell(
+    parts: dict[str, Any], model: ModelSpec, method: MethodSpec | None, seed: int, ships: str
+) -> Cell:
+    return Cell(
+        key=key_of(parts),
+        parts=json.loads(json.dumps(parts, default=str)),  # YAML also knows dates
+        kind="teacher" if method is None else "student",
+        model=model.name,
+        method=None if method is None else method.name,
+        seed=seed,
+        ships=ships,
+    )
 
 
 def _ships_more(spec: MethodSpec) -> bool:
@@ -111,9 +173,23 @@ def _ships_more(spec: MethodSpec) -> bool:
     return isinstance(method, Method) and type(method).shipped is not Method.shipped
 
 
+def _built(spec: MethodSpec) -> dict[str, Any]:
+    """Return what makes a method what it is; its name in the suite does not."""
+    built = {"name": spec.method, "options": spec.options}
+    source = source_of(MethodNames, spec.method)
+    return built if source is None else {**built, "source": source}
+
+
 def _definition(spec: ModelSpec) -> dict[str, Any]:
     """Return what makes a model what it is; its name in the suite does not."""
-    definition = {"model": spec.model, "options": spec.options, "inputs": spec.inputs}
+    definition: dict[str, Any] = {
+        "model": spec.model,
+        "options": spec.options,
+        "inputs": list(spec.inputs) if isinstance(spec.inputs, tuple) else spec.inputs,
+    }
+    source = source_of(ModelNames, spec.model)
+    if source is not None:
+        definition["source"] = source
     if spec.weights is None:
         return definition
     if not spec.weights.is_file():
@@ -123,8 +199,3 @@ def _definition(spec: ModelSpec) -> dict[str, Any]:
 
 def _versions() -> dict[str, str]:
     return {name: version(name) for name in ("distillbench", "torch", "torchvision")}
-
-
-def _hash(facts: object) -> str:
-    text = json.dumps(facts, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()

@@ -21,8 +21,9 @@ def prepare(suite: Suite, data_root: Path | None, device: str) -> Plan:
     Raises:
         ConfigError: A part is missing or does not fit.
     """
-    task = build_task(suite.task, data_root).to(choose_device(device))
-    plan = make_plan(suite, task)
+    plan = make_plan(suite, build_task(suite.task, data_root), choose_device(device))
+    context = plan.context.here()
+    task = context.task
     for model in plan.models:
         _check_recipe(suite.recipe_of(model), model.name, task)
     teacher = build_model(suite.teacher, task, suite.teacher.seed)
@@ -31,7 +32,7 @@ def prepare(suite: Suite, data_root: Path | None, device: str) -> Plan:
     except Exception as error:  # a user's own forward may raise anything
         raise ConfigError(f"model '{suite.teacher.name}': {error}") from error
     for student, spec in suite.pairs():
-        check_pair(student, spec, plan, teacher, seen)
+        check_pair(student, spec, context, teacher, seen)
     return plan
 
 

@@ -1,57 +1,32 @@
-"""Runs a planned suite: each cell once, then the measuring, whatever was finished before kept."""
+"""Runs a planned suite: trains what is open, then measures alone, whatever was finished kept."""
 
-import glob
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+import shutil
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
-
-import torch
 
 from distillbench.bench.add_measures import add_measures
-from distillbench.bench.cell import Teacher, load_teacher, now, run_cell
+from distillbench.bench.cell import now
 from distillbench.bench.costs import measure_costs
 from distillbench.bench.environment import describe_environment
-from distillbench.bench.plan import Job, Plan
+from distillbench.bench.events import Events
+from distillbench.bench.executors.executor import Executor, Name, Site
+from distillbench.bench.listener import Listener
+from distillbench.bench.lock import locked
+from distillbench.bench.plan import Plan
 from distillbench.bench.predictions import save_targets
 from distillbench.bench.records import (
     MANIFEST,
-    Cost,
     HeadSummary,
     Manifest,
-    Record,
     Run,
     file_name,
     load_run,
-    read_json,
     write_json,
 )
-
-
-class Listener(Protocol):
-    """Hears how a run goes."""
-
-    def planned(self, jobs: tuple[Job, ...], finished: int) -> None:
-        """Hear of the jobs to run, and how many others were finished before."""
-        ...
-
-    def started(self, job: Job) -> None:
-        """Hear that a cell starts."""
-        ...
-
-    def epoch(self, job: Job, number: int) -> None:
-        """Hear that an epoch, from 1, of the running cell is done."""
-        ...
-
-    def ended(self, record: Record) -> None:
-        """Hear of a cell's record."""
-        ...
-
-    def measuring(self) -> None:
-        """Hear that the models are being measured."""
-        ...
+from distillbench.bench.store import Store
+from distillbench.bench.training import Training
 
 
 @dataclass(frozen=True)
@@ -78,98 +53,104 @@ class Outcome:
         )
 
 
-def run_plan(plan: Plan, directory: Path, command: str, listener: Listener) -> Outcome:
+@dataclass(frozen=True)
+class Where:
+    """Where cells run.
+
+    Attributes:
+        executor: Its name.
+        jobs: Cells at the same time; None for as many as there are cores for.
+    """
+
+    executor: Name = "local"
+    jobs: int | None = None
+
+
+def run_plan(
+    plan: Plan, directory: Path, command: str, listener: Listener, where: Where | None = None
+) -> Outcome:
     """Run what is not finished, measure what is not measured, and read the run back.
 
     Raises:
+        ConfigError: Another driver holds the folder, or a file in it cannot be used.
+        KeyboardInterrupt: A signal asked to stop; what ran is kept at its last step.
         OSError: The run folder cannot be written; every earlier record is whole.
     """
-    directory.mkdir(parents=True, exist_ok=True)
-    with _threads(plan.suite.threads):
+    where = where or Where()
+    with locked(directory) as owner:
+        store, events = Store(directory, listener.warned), Events(directory)
+        store.clean()
         write_json(directory / MANIFEST, _manifest(plan, command))
         if not (directory / _targets(plan)).exists():
             save_targets(plan.task, directory / _targets(plan))
-        reused = _train_open(plan, directory, listener)
-        add_measures(directory, plan.suite.metrics)
-        unmeasured = _measure_open(plan, directory, listener)
+        events.append("driver", id=owner.id, host=owner.host, pid=owner.pid, command=command)
+        site = _site(plan, directory, where)
+        training = Training(plan, store, events, listener)
+        jobs = training.open_jobs()
+        reused = len(plan.jobs) - len(jobs)
+        listener.planned(jobs, reused, site.jobs)
+        events.append("planned", open=len(jobs), finished=reused, jobs=site.jobs)
+        with closing(_executor(where.executor, site)) as executor:
+            if jobs:
+                training.run(jobs, executor)
+            add_measures(directory, plan.suite.metrics)
+            with executor.alone():
+                unmeasured = _measure_open(plan, store, events, listener)
+        shutil.rmtree(directory / "cache", ignore_errors=True)
+        events.append("complete")
     return Outcome(load_run(directory), reused, unmeasured)
 
 
-def _measure_open(plan: Plan, directory: Path, listener: Listener) -> str | None:
+def _site(plan: Plan, directory: Path, where: Where) -> Site:
+    """Return how many cells run at once, and on how many threads each."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    cores, threads = cores or 1, plan.suite.threads
+    if where.executor == "inline":
+        return Site(plan.context, directory, 1, threads)
+    jobs = where.jobs
+    if jobs is None:
+        jobs = max(1, cores // (threads or cores)) if plan.context.device.type == "cpu" else 1
+    return Site(plan.context, directory, jobs, threads or max(1, cores // jobs))
+
+
+def _executor(name: Name, site: Site) -> Executor:
+    if name == "inline":
+        from distillbench.bench.executors.inline import Inline
+
+        return Inline(site)
+    if name == "ray":
+        from distillbench.bench.executors.ray import Ray
+
+        return Ray(site)
+    from distillbench.bench.executors.local import Local
+
+    return Local(site)
+
+
+def _measure_open(plan: Plan, store: Store, events: Events, listener: Listener) -> str | None:
     """Measure the finished models, where one has no cost yet; return why that failed, if it did."""
     finished = {
         job.cell.ships: job
         for job in reversed(plan.jobs)
-        if (directory / job.cell.weights_file).exists()
+        if (store.directory / job.cell.weights_file).exists()
     }
     finished = {name: finished[name] for name in plan.costs if name in finished}
-    missing = [name for name in finished if _cost(plan, directory, name) is None]
+    missing = [name for name in finished if store.cost(_cost_file(plan, name)) is None]
     if not missing:
         return None
     listener.measuring()
+    events.append("measuring", models=missing)
     try:
-        costs = measure_costs(plan, finished, directory)
+        costs = measure_costs(plan.context, plan.costs, finished, store.directory)
     except (ValueError, RuntimeError) as error:
         return f"{type(error).__name__}: {error}"
     for name in missing:
-        write_json(directory / costs[name].file, costs[name])
+        write_json(store.directory / costs[name].file, costs[name])
     return None
 
 
-def _train_open(plan: Plan, directory: Path, listener: Listener) -> int:
-    """Run the jobs that have no result yet, and return how many had one."""
-    open_jobs = tuple(job for job in plan.jobs if not _finished(job, directory))
-    reused = len(plan.jobs) - len(open_jobs)
-    listener.planned(open_jobs, reused)
-    teacher: Teacher | None = None
-    for job in open_jobs:
-        if job.method is not None and teacher is None:
-            if not (directory / plan.teacher.cell.weights_file).exists():
-                break  # the teacher failed, and its record says why
-            teacher = load_teacher(plan, directory)
-        listener.started(job)
-        listener.ended(_run(job, plan, directory, teacher, listener))
-    return reused
-
-
-@contextmanager
-def _threads(number: int | None) -> Iterator[None]:
-    """Use a number of CPU threads, where one is given, and restore it afterwards."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(number or before)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-def _run(
-    job: Job, plan: Plan, directory: Path, teacher: Teacher | None, listener: Listener
-) -> Record:
-    record = run_cell(job, plan, directory, teacher, lambda number: listener.epoch(job, number))
-    path = directory / job.cell.file
-    if path.exists():  # an earlier failure stays readable; a record is never rewritten
-        earlier = len(list(path.parent.glob(f"{glob.escape(path.stem)}.attempt-*.json")))
-        os.replace(path, path.with_name(f"{path.stem}.attempt-{earlier + 1}.json"))
-    write_json(path, record)
-    return record
-
-
-def _finished(job: Job, directory: Path) -> bool:
-    """Return whether a cell need not run again.
-
-    A divergence is a result: the same seed would diverge again. A failure may have had outside
-    causes, and is tried anew.
-    """
-    record = read_json(directory / job.cell.file, Record)
-    if record is None or record.status == "failed":
-        return False
-    kept = [] if record.weights is None else [record.weights.file, job.cell.predictions_file]
-    return all((directory / file).exists() for file in kept)
-
-
-def _cost(plan: Plan, directory: Path, model: str) -> Cost | None:
-    return read_json(directory / file_name("costs", model, plan.costs[model], "json"), Cost)
+def _cost_file(plan: Plan, model: str) -> str:
+    return file_name("costs", model, plan.costs[model], "json")
 
 
 def _targets(plan: Plan) -> str:
@@ -188,7 +169,7 @@ def _manifest(plan: Plan, command: str) -> Manifest:
         samples={name: len(split) for name, split in plan.task.splits.items()},
         cells=tuple(job.cell for job in plan.jobs),
         targets=_targets(plan),
-        costs={model: file_name("costs", model, key, "json") for model, key in plan.costs.items()},
+        costs={model: _cost_file(plan, model) for model in plan.costs},
         command=command,
         environment=describe_environment(),
         started=now(),

@@ -11,3 +11,11 @@ DataRoot = Annotated[
     Path | None, typer.Option(help="Where data sets lie, or are downloaded to.", show_default=False)
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        help="A key of the suite and its value, such as recipe.epochs=3; may be repeated.",
+        metavar="KEY=VALUE",
+    ),
+]

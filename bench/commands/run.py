@@ -3,14 +3,20 @@
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from distillbench.bench.commands.arguments import DataRoot, Device, SuiteArgument
+from distillbench.bench.commands.arguments import DataRoot, Device, Overrides, SuiteArgument
 from distillbench.bench.commands.report import show
-from distillbench.bench.errors import Exit
+from distillbench.bench.errors import ConfigError, Exit
 from distillbench.bench.exits import exits
+
+if TYPE_CHECKING:
+    from distillbench.bench.runner import Outcome, Where
+    from distillbench.bench.suite import Suite
+
+EXECUTORS = ("inline", "local", "ray")
 
 
 def run(
@@ -20,33 +26,50 @@ def run(
     ] = None,
     data_root: DataRoot = None,
     device: Device = "auto",
+    jobs: Annotated[
+        int | None,
+        typer.Option(help="Cells trained at the same time; as many as cores allow if not given."),
+    ] = None,
+    executor: Annotated[
+        str,
+        typer.Option(
+            help="local (a process for each cell), inline (all in this process) or ray (a cluster)."
+        ),
+    ] = "local",
+    overrides: Overrides = None,
 ) -> None:
     """Train, distil, measure and report a suite; what is finished in the run folder is kept."""
     with exits():
         from distillbench.bench.suite import load_suite
 
-        loaded = load_suite(suite)
+        if executor not in EXECUTORS:
+            raise ConfigError(f"executor is '{executor}'; expected one of {', '.join(EXECUTORS)}")
+        if jobs is not None and jobs < 1:
+            raise ConfigError(f"jobs is {jobs}; expected 1 or more")
+        loaded = load_suite(suite, overrides or ())
         directory = out or Path("runs") / loaded.name
-        complete = _run(loaded, directory, data_root, device)
-    raise typer.Exit(Exit.DONE if complete else Exit.CELLS_FAILED)
+        from distillbench.bench.runner import Where
+
+        outcome = _run(loaded, directory, data_root, device, Where(executor, jobs))  # type: ignore[arg-type]
+        show(directory)
+        if outcome.unmeasured is not None:
+            typer.echo(f"distillbench: nothing was measured: {outcome.unmeasured}", err=True)
+    raise typer.Exit(Exit.DONE if outcome.complete else Exit.CELLS_FAILED)
 
 
-def _run(suite: object, directory: Path, data_root: Path | None, device: str) -> bool:
-    """Run a loaded suite with a live view, and show its summary."""
+def _run(
+    suite: "Suite", directory: Path, data_root: Path | None, device: str, where: "Where"
+) -> "Outcome":
+    """Run a loaded suite with a live view."""
     from rich.console import Console
 
     from distillbench.bench.preflight import prepare
     from distillbench.bench.progress import Display
     from distillbench.bench.runner import run_plan
-    from distillbench.bench.suite import Suite
 
-    assert isinstance(suite, Suite)
     console = Console()
     with console.status("loading data and models"):
         plan = prepare(suite, data_root, device)
+    command = shlex.join(["distillbench", *sys.argv[1:]])
     with Display(console) as display:
-        outcome = run_plan(plan, directory, shlex.join(["distillbench", *sys.argv[1:]]), display)
-    show(directory)
-    if outcome.unmeasured is not None:
-        typer.echo(f"distillbench: nothing was measured: {outcome.unmeasured}", err=True)
-    return outcome.complete
+        return run_plan(plan, directory, command, display, where)

@@ -7,6 +7,8 @@ old result.
 """
 
 from distillbench.bench.records.cells import (
+    FINAL,
+    Attempt,
     Cell,
     Epoch,
     Evaluation,
@@ -18,7 +20,13 @@ from distillbench.bench.records.cells import (
     WeightsFile,
 )
 from distillbench.bench.records.costs import Cost, Latency
-from distillbench.bench.records.files import file_name, read_json, write_json
+from distillbench.bench.records.files import (
+    DamagedError,
+    SchemaError,
+    file_name,
+    read_json,
+    write_json,
+)
 from distillbench.bench.records.profile import (
     BatchTimings,
     InputSpec,
@@ -32,10 +40,13 @@ from distillbench.bench.records.run import MANIFEST, HeadSummary, Manifest, Run,
 from distillbench.distill.files import whole_file
 
 __all__ = [
+    "FINAL",
     "MANIFEST",
+    "Attempt",
     "BatchTimings",
     "Cell",
     "Cost",
+    "DamagedError",
     "Epoch",
     "Evaluation",
     "Failure",
@@ -50,6 +61,7 @@ __all__ = [
     "ProfileSettings",
     "Record",
     "Run",
+    "SchemaError",
     "Status",
     "Training",
     "Values",

@@ -4,7 +4,10 @@ from typing import Any, Literal
 
 from distillbench.bench.records.files import Data, file_name
 
-Status = Literal["done", "failed", "diverged"]
+Status = Literal["done", "failed", "diverged", "timeout", "interrupted"]
+FINAL: tuple[Status, ...] = ("done", "diverged")
+"""How a cell ends for good: the same seed would diverge again. The others are tried anew."""
+
 Values = dict[str, dict[str, dict[str, float | None]]]
 """Measures by split, head and name; None where one is not defined."""
 
@@ -13,7 +16,9 @@ class Cell(Data):
     """One unit of work.
 
     Attributes:
-        key: Hash over everything that determines the result.
+        key: Hash over `parts`.
+        parts: Everything that determines the result, but for the bytes of the teacher's weights,
+            which are known once it is trained and stand in the record.
         kind: `teacher`, or `student`.
         model: The model's name in the suite.
         method: The method's name in the suite; None for a teacher.
@@ -23,6 +28,7 @@ class Cell(Data):
     """
 
     key: str
+    parts: dict[str, Any] = {}
     kind: Literal["teacher", "student"]
     model: str
     method: str | None
@@ -51,6 +57,11 @@ class Cell(Data):
         return file_name("predictions", self.id, self.key, "safetensors")
 
     @property
+    def checkpoints(self) -> str:
+        """The folder below the run folder of an unfinished training."""
+        return file_name("checkpoints", self.id, self.key, "d")
+
+    @property
     def evaluation_file(self) -> str:
         """The path below the run folder of measures that were added later."""
         return file_name("evaluations", self.id, self.key, "json")
@@ -65,7 +76,7 @@ class Evaluation(Data):
         undefined: Why a value is None, by `split.head.measure`.
     """
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     key: str
     quality: Values
     undefined: dict[str, str]
@@ -76,7 +87,19 @@ class Failure(Data):
 
     kind: str
     message: str
-    traceback: str
+    traceback: str = ""
+
+
+class Attempt(Data):
+    """An attempt that came to nothing before the one whose result the record holds.
+
+    Attributes:
+        cause: What ended it, in words.
+        seconds: How long it ran.
+    """
+
+    cause: str
+    seconds: float
 
 
 class Epoch(Data):
@@ -127,11 +150,13 @@ class Record(Data):
     Attributes:
         quality: On every split.
         undefined: Why a value is None, by `split.head.measure`.
+        attempts: Attempts before this one whose process died.
+        teacher: Digest of the weights of the teacher that it learnt from; None for the teacher.
         started: UTC time, ISO 8601.
         seconds: Wall-clock seconds of the whole cell.
     """
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     cell: Cell
     status: Status
     failure: Failure | None = None
@@ -139,5 +164,7 @@ class Record(Data):
     quality: Values = {}
     undefined: dict[str, str] = {}
     weights: WeightsFile | None = None
+    attempts: tuple[Attempt, ...] = ()
+    teacher: str | None = None
     started: str
     seconds: float

@@ -29,9 +29,10 @@ class Cost(Data):
         activation_peak_bytes: Most bytes of tensors that the forward pass of one sample made and
             that were alive at once.
         machine: The machine that it was measured on.
+        warnings: What makes the figures doubtful, such as other work on the machine meanwhile.
     """
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     model: str
     key: str
     parameters: int
@@ -42,6 +43,7 @@ class Cost(Data):
     activation_peak_bytes: int
     latency: tuple[Latency, ...]
     machine: dict[str, Any]
+    warnings: tuple[str, ...] = ()
     started: str
 
     @property

@@ -1,7 +1,11 @@
-"""How records lie on disk: strict JSON, whole or absent, under names that end in a key."""
+"""How records lie on disk: strict JSON with a checksum, whole or absent, under names with a key.
 
+The checksum stands on the second line and covers every other byte, so that a file that was cut off,
+emptied or altered is known before anything in it is believed.
+"""
+
+import hashlib
 import json
-import os
 import re
 from pathlib import Path
 from typing import TypeVar
@@ -12,6 +16,16 @@ from distillbench.bench.errors import ConfigError
 from distillbench.distill.files import whole_file
 
 Model = TypeVar("Model", bound=BaseModel)
+
+_SEALED = re.compile(rb'\{\n "checksum": "sha256:([0-9a-f]{64})",\n')
+
+
+class DamagedError(ConfigError):
+    """A file is not what was written: cut off, emptied or altered."""
+
+
+class SchemaError(ConfigError):
+    """A file is whole, but of an older or newer version of the schema."""
 
 
 class Data(BaseModel):
@@ -26,33 +40,73 @@ def file_name(folder: str, name: str, key: str, suffix: str) -> str:
 
 
 def write_json(path: Path, data: BaseModel) -> None:
-    """Write a file so that it is whole or absent: temporary file, fsync, rename.
+    """Write a file so that it is whole or absent.
 
     Raises:
         ValueError: A value is NaN or infinite, which strict JSON cannot hold.
         OSError: The file cannot be written; what stood there before still stands.
     """
-    text = json.dumps(data.model_dump(), allow_nan=False, indent=1) + "\n"
-    with whole_file(path) as partial, partial.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
+    text = sealed(json.dumps(data.model_dump(mode="json"), allow_nan=False, indent=1))
+    with whole_file(path) as partial:
+        partial.write_bytes(text)
+
+
+def sealed(text: str) -> bytes:
+    """Return a JSON object, as `json.dumps` with an indent of 1 writes it, with its checksum."""
+    body = text.encode() + b"\n"
+    checksum = hashlib.sha256(body).hexdigest()
+    return f'{{\n "checksum": "sha256:{checksum}",\n'.encode() + body.removeprefix(b"{\n")
 
 
 def read_json(path: Path, kind: type[Model]) -> Model | None:
     """Read a file that `write_json` wrote; None where there is none.
 
     Raises:
-        ConfigError: The file does not hold what it should.
+        DamagedError: The file is not what was written.
+        SchemaError: It was written by another version.
     """
     try:
-        return kind.model_validate_json(path.read_bytes())
+        raw = path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         return None
+    body = unsealed(raw)
+    if body is None:
+        old = version_of(raw)
+        if old is not None and old < current_version(kind):
+            raise SchemaError(
+                f"{path} has version {old} of the schema, and {current_version(kind)} is "
+                f"expected; run `distillbench migrate` on the run folder"
+            )
+        raise DamagedError(f"{path} is damaged: its checksum does not fit what it holds")
+    try:
+        return kind.model_validate_json(body)
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"])) or "the file"
-        raise ConfigError(
-            f"{path} is no valid {kind.__name__.lower()}: {place}: {first['msg']}; "
-            "move the file aside and run the suite again"
+        raise SchemaError(
+            f"{path} is no {kind.__name__.lower()} that this version can read: {place}: "
+            f"{first['msg']}; read it with the version that wrote it, or move it aside"
         ) from error
+
+
+def unsealed(raw: bytes) -> bytes | None:
+    """Return what a checksum covers; None where the two do not fit, or there is no checksum."""
+    found = _SEALED.match(raw)
+    if found is None:
+        return None
+    body = b"{\n" + raw[found.end() :]
+    return body if hashlib.sha256(body).hexdigest().encode() == found[1] else None
+
+
+def version_of(raw: bytes) -> int | None:
+    """Return the version that a JSON object names; None where it is none or names none."""
+    try:
+        version = json.loads(raw)["schema_version"]
+    except (ValueError, TypeError, KeyError):
+        return None
+    return version if isinstance(version, int) else None
+
+
+def current_version(kind: type[BaseModel]) -> int:
+    """Return the version of a kind of file that is written now."""
+    return int(kind.model_fields["schema_version"].default)

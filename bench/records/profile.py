@@ -178,7 +178,7 @@ class Profile(Data):
         reasons: Why a field is None, by its name.
     """
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     command: str
     settings: ProfileSettings
     device: str

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from distillbench.bench.errors import ConfigError
 from distillbench.bench.records.cells import Cell, Evaluation, Record, Values
 from distillbench.bench.records.costs import Cost
-from distillbench.bench.records.files import Data, read_json
+from distillbench.bench.records.files import DamagedError, Data, Model, read_json
 
 MANIFEST = "run.json"
 
@@ -36,7 +36,7 @@ class Manifest(Data):
         environment: Versions, commit and machine.
     """
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     name: str
     suite: dict[str, Any]
     heads: tuple[HeadSummary, ...]
@@ -57,6 +57,7 @@ class Run:
         records: By cell id; a cell without a record has not run yet.
         evaluations: Measures that were added later, by cell id.
         costs: By what ships, as cells name it.
+        damaged: Files below the run folder that are not what was written; they count as absent.
     """
 
     directory: Path
@@ -64,6 +65,7 @@ class Run:
     records: Mapping[str, Record]
     costs: Mapping[str, Cost]
     evaluations: Mapping[str, Evaluation] = field(default_factory=dict)
+    damaged: tuple[str, ...] = ()
 
     def quality(self, cell: Cell) -> Values:
         """Return a cell's measures: those of its record, and those that were added later."""
@@ -77,24 +79,37 @@ class Run:
 
 
 def load_run(directory: Path) -> Run:
-    """Read a run folder.
+    """Read a run folder. A damaged file counts as absent, and is named in `damaged`.
 
     Raises:
-        ConfigError: The folder holds no run, or a file in it is damaged.
+        ConfigError: The folder holds no run, its manifest is damaged, or a file is of another
+            version.
     """
     manifest = read_json(directory / MANIFEST, Manifest)
     if manifest is None:
         raise ConfigError(
             f"{directory} holds no {MANIFEST}; expected a folder that `distillbench run` made"
         )
+    damaged: list[str] = []
+
+    def read(files: Mapping[str, str], kind: type[Model]) -> dict[str, Model]:
+        found: dict[str, Model] = {}
+        for name, file in files.items():
+            try:
+                one = read_json(directory / file, kind)
+            except DamagedError:
+                damaged.append(file)
+                continue
+            if one is not None:
+                found[name] = one
+        return found
+
     cells = manifest.cells
-    records = {cell.id: read_json(directory / cell.file, Record) for cell in cells}
-    costs = {name: read_json(directory / file, Cost) for name, file in manifest.costs.items()}
-    later = {cell.id: read_json(directory / cell.evaluation_file, Evaluation) for cell in cells}
     return Run(
         directory,
         manifest,
-        {name: record for name, record in records.items() if record is not None},
-        {name: cost for name, cost in costs.items() if cost is not None},
-        {name: found for name, found in later.items() if found is not None},
+        read({cell.id: cell.file for cell in cells}, Record),
+        read(manifest.costs, Cost),
+        read({cell.id: cell.evaluation_file for cell in cells}, Evaluation),
+        tuple(damaged),
     )

@@ -1,0 +1,20 @@
+"""The command `explain`."""
+
+from typing import Annotated
+
+import typer
+
+from distillbench.bench.commands.arguments import RunFolder
+from distillbench.bench.exits import exits
+
+
+def explain(
+    directory: RunFolder,
+    cell: Annotated[str, typer.Argument(help="A cell's id, such as small-kd-s0.", metavar="CELL")],
+) -> None:
+    """Say what a cell's result depends on, and what of it differs from the nearest finished one."""
+    with exits():
+        from distillbench.bench.explain import explanation
+
+        for line in explanation(directory, cell):
+            typer.echo(line)

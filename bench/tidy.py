@@ -1,0 +1,105 @@
+"""Records as tidy DataFrames: one row per value, in the records' own units. Without torch.
+
+Every planned cell has at least one row, so that a failed cell, or one that has not run, is never
+lost on the way to a table or a figure.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from distillbench.bench.records import Cell, Cost, Run, load_run
+
+NOT_RUN = "not run"
+
+QUALITY_COLUMNS = (
+    "cell",
+    "kind",
+    "model",
+    "method",
+    "seed",
+    "status",
+    "split",
+    "head",
+    "metric",
+    "value",
+)
+LATENCY_COLUMNS = ("model", "device", "batch_size", "threads", "hardware", "sample_ms")
+
+Row = tuple[Any, ...]
+NOTHING: Row = (None, None, None, None)
+
+
+def load(directory: str | Path) -> pd.DataFrame:
+    """Return the measures of a run folder, one row per cell, split, head and metric.
+
+    Raises:
+        ConfigError: The folder holds no run, or a file of another version.
+    """
+    return tidy(load_run(Path(directory)))
+
+
+def tidy(run: Run) -> pd.DataFrame:
+    """Return one row per cell, split, head and metric.
+
+    A cell that gave no values has one row whose split, head, metric and value are missing. The
+    method of a teacher is the empty string.
+    """
+    rows = [
+        (*about, *value)
+        for cell in run.manifest.cells
+        for about in [_about(run, cell)]
+        for value in _values(run, cell)
+    ]
+    return pd.DataFrame(rows, columns=list(QUALITY_COLUMNS))
+
+
+def latency_samples(run: Run) -> pd.DataFrame:
+    """Return one row per raw latency sample, in milliseconds."""
+    rows = [
+        (
+            cost.model,
+            entry.device,
+            entry.batch_size,
+            entry.threads,
+            hardware(cost, entry.device),
+            ms,
+        )
+        for cost in run.costs.values()
+        for entry in cost.latency
+        for ms in entry.samples_ms
+    ]
+    return pd.DataFrame(rows, columns=list(LATENCY_COLUMNS))
+
+
+def hardware(cost: Cost, device: str) -> str:
+    """Return the name of the processor that a latency was measured on, as far as it is known."""
+    gpus = cost.machine.get("gpus") or []
+    if device.startswith("cuda") and gpus:
+        index = int(device.partition(":")[2] or 0)
+        return str(gpus[min(index, len(gpus) - 1)].get("name"))
+    return str(cost.machine.get("cpu_model") or cost.machine.get("cpu") or "an unnamed processor")
+
+
+def status_of(run: Run, cell: Cell) -> str:
+    """Return how a planned cell ended; `not run` where it has no record."""
+    record = run.records.get(cell.id)
+    return record.status if record else NOT_RUN
+
+
+def _about(run: Run, cell: Cell) -> Row:
+    return (cell.id, cell.kind, cell.model, cell.method or "", cell.seed, status_of(run, cell))
+
+
+def _values(run: Run, cell: Cell) -> list[Row]:
+    """Return split, head, metric and value of all that a cell yielded; one empty row for none."""
+    if status_of(run, cell) != "done":
+        return [NOTHING]
+    found = [
+        (split, head, metric, value)
+        for split, heads in run.quality(cell).items()
+        for head, metrics in heads.items()
+        for metric, value in metrics.items()
+    ]
+    return found or [NOTHING]

@@ -1,0 +1,125 @@
+"""The first phase of a run: every cell that has no result yet, on an executor, to its record."""
+
+from collections import defaultdict
+
+from distillbench.bench.cell import now
+from distillbench.bench.events import Events
+from distillbench.bench.executors.executor import (
+    Ended,
+    EpochDone,
+    Executor,
+    Lost,
+    Message,
+    Started,
+)
+from distillbench.bench.interrupts import interruptible
+from distillbench.bench.listener import Listener
+from distillbench.bench.plan import Job, Plan
+from distillbench.bench.records import Attempt, Failure, Record, Status
+from distillbench.bench.store import Store
+
+
+class Training:
+    """Runs what is open of a plan.
+
+    Args:
+        plan: The plan.
+        store: The run folder, which only this process writes records to.
+        events: Where each message is written down.
+        listener: Who hears of them.
+    """
+
+    def __init__(self, plan: Plan, store: Store, events: Events, listener: Listener) -> None:
+        self._plan, self._store = plan, store
+        self._events, self._listener = events, listener
+        self._jobs = {job.cell.id: job for job in plan.jobs}
+        self._attempts: defaultdict[str, list[Attempt]] = defaultdict(list)
+
+    def open_jobs(self) -> tuple[Job, ...]:
+        """Return the jobs that have no result yet: all students where the teacher has none."""
+        plan, teacher = self._plan, self._teacher()
+        if teacher is None:
+            return plan.jobs
+        return tuple(
+            job for job in plan.students if self._store.finished(job.cell, teacher) is None
+        )
+
+    def run(self, jobs: tuple[Job, ...], executor: Executor) -> None:
+        """Run jobs, the teacher's before any other.
+
+        Raises:
+            KeyboardInterrupt: A signal asked to stop; what ran is kept at its last step.
+            OSError: The run folder cannot be written.
+        """
+        self._executor = executor
+        with interruptible(executor.cancel):
+            lead = [job for job in jobs if job.method is None]
+            self._run(lead, executor)
+            teacher = self._teacher()
+            if teacher is None:
+                return  # its record says why
+            # A teacher that came out as before leaves what students learnt from it good.
+            rest = [job for job in jobs if job.method is not None]
+            if lead:
+                rest = [job for job in rest if not self._store.finished(job.cell, teacher)]
+            self._run(rest, executor)
+
+    def _run(self, jobs: list[Job], executor: Executor) -> None:
+        for job in jobs:
+            executor.submit(job)
+        executor.run(self._tell)
+
+    def _teacher(self) -> str | None:
+        """Return the digest of the finished teacher's weights; None where it must be trained."""
+        record = self._store.finished(self._plan.teacher.cell, None)
+        return record.weights.digest if record and record.weights else None
+
+    def _tell(self, message: Message) -> None:
+        if isinstance(message, Started):
+            attempt = len(self._attempts[message.cell]) + 1
+            self._events.append("started", cell=message.cell, attempt=attempt)
+            self._listener.started(message.cell)
+        elif isinstance(message, EpochDone):
+            self._events.append("epoch", cell=message.cell, number=message.number)
+            self._listener.epoch(message.cell, message.number)
+        elif isinstance(message, Ended):
+            self._end(message.record)
+        else:
+            self._lost(message)
+
+    def _end(self, record: Record) -> None:
+        attempts = tuple(self._attempts.pop(record.cell.id, ()))
+        record = record.model_copy(update={"attempts": attempts})
+        self._store.write_record(record)
+        cause = None if record.failure is None else record.failure.message
+        self._events.append(
+            "ended",
+            cell=record.cell.id,
+            status=record.status,
+            seconds=record.seconds,
+            cause=cause,
+        )
+        self._listener.ended(record)
+
+    def _lost(self, lost: Lost) -> None:
+        """Try a cell whose process died once more, unless that has happened often enough."""
+        attempts = self._attempts[lost.cell]
+        job, retries = self._jobs[lost.cell], self._plan.suite.retries
+        if lost.kind == "died" and len(attempts) < retries:
+            attempts.append(Attempt(cause=lost.cause, seconds=lost.seconds))
+            self._events.append("retried", cell=lost.cell, cause=lost.cause)
+            self._listener.retried(lost.cell, lost.cause)
+            self._executor.submit(job)
+            return
+        status: Status = "failed" if lost.kind == "died" else lost.kind
+        tried = f", {len(attempts) + 1} times" if attempts else ""
+        failure = Failure(kind=lost.kind, message=f"{lost.cause}{tried}")
+        self._end(
+            Record(
+                cell=job.cell,
+                status=status,
+                failure=failure,
+                started=now(),
+                seconds=lost.seconds,
+            )
+        )
