@@ -1,4 +1,4 @@
-"""What stands behind the numbers: methods and recipe, trainings, failures, provenance."""
+"""What stands behind the numbers: methods and recipe, failures, provenance."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -6,14 +6,15 @@ from typing import Any
 
 from distillbench.bench.records import Run
 from distillbench.reports import numbers
-from distillbench.reports.markup import Markdown, code, compact, table
+from distillbench.reports.document import Code, Paragraph, Table, table
+from distillbench.reports.markup import compact
 from distillbench.reports.summary import trainings
 from distillbench.reports.tidy import NOT_RUN
 
 LONGEST_MESSAGE = 400
 
 
-def methods_table(run: Run) -> Markdown:
+def methods_table(run: Run) -> Table | Paragraph:
     """Return each method with its options and the weights of its loss terms, as recorded."""
     found: dict[str, list[object]] = {}
     for (kind, _, method), recorded in trainings(run).items():
@@ -26,7 +27,7 @@ def methods_table(run: Run) -> Markdown:
     )
 
 
-def recipe_table(run: Run) -> Markdown:
+def recipe_table(run: Run) -> Table | Paragraph:
     """Return the suite's recipe, one option per row."""
     recipe = run.manifest.suite.get("recipe")
     return table(["option", "value"], [[k, compact(v)] for k, v in _items(recipe)], "ll")
@@ -44,36 +45,7 @@ def recipe_changes(run: Run) -> list[str]:
     ]
 
 
-def training_table(run: Run) -> Markdown:
-    """Return seconds, teacher cache, train-only parameters and notes of each model and method."""
-    rows: list[list[object]] = []
-    for (_, model, method), recorded in trainings(run).items():
-        first = recorded[0]
-        mean = sum(training.seconds for training in recorded) / len(recorded)
-        notes = compact(first.notes) if first.notes else numbers.MISSING
-        rows.append(
-            [
-                model,
-                method or Markdown("*teacher*"),
-                numbers.three(mean),
-                numbers.short(max(training.train_only_parameters for training in recorded)),
-                _cache(first.teacher_cache),
-                notes,
-            ]
-        )
-    headers = ["model", "method", "seconds", "train-only parameters", "teacher cache", "notes"]
-    return table(headers, rows, "llrrll")
-
-
-def _cache(note: Mapping[str, Any] | None) -> str:
-    if note is None:
-        return "teacher not run"
-    if note.get("used"):
-        return f"used, {numbers.size(note.get('nbytes', note.get('bytes')))}"
-    return f"not used: {note.get('reason')}"
-
-
-def failures_table(run: Run) -> Markdown | None:
+def failures_table(run: Run) -> Table | Paragraph | None:
     """Return every cell that did not finish and why; None where all finished."""
     rows = list(_failures(run))
     return table(["cell", "status", "cause", "message"], rows, "llll") if rows else None
@@ -90,7 +62,7 @@ def _failures(run: Run) -> Iterator[list[object]]:
             yield [cell.id, record.status, failure.kind if failure else numbers.MISSING, message]
 
 
-def provenance_table(run: Run) -> Markdown:
+def provenance_table(run: Run) -> Table | Paragraph:
     """Return when, where and with what the run was made; what is not known is left out."""
     manifest = run.manifest
     samples = compact(manifest.samples)
@@ -110,14 +82,15 @@ def _flat(values: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, str
             yield f"{above}{name}".replace("_", " "), compact(value)
 
 
-def commands(run: Run) -> Markdown:
+def commands(run: Run) -> Code:
     """Return the command that made the run, as a block."""
-    return code(run.manifest.command, "sh")
+    return Code(run.manifest.command, "sh")
 
 
-def suite_block(run: Run) -> Markdown:
+def suite_block(run: Run) -> Code:
     """Return the suite with all defaults filled in, as a block."""
-    return code(json.dumps(run.manifest.suite, indent=1, ensure_ascii=False, default=str), "json")
+    text = json.dumps(run.manifest.suite, indent=1, ensure_ascii=False, default=str)
+    return Code(text, "json", "The suite with all defaults filled in")
 
 
 def uncounted(run: Run) -> list[str]:

@@ -6,6 +6,8 @@ Frames and CSV keep the records' own units (shares in [0, 1], nats); scaling is 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+OTHER = "Other measures"
+
 
 @dataclass(frozen=True)
 class Measure:
@@ -27,7 +29,7 @@ class Measure:
     scale: float = 1.0
     decimals: int = 3
     higher_is_better: bool = True
-    family: str = "Other measures"
+    family: str = OTHER
 
     @property
     def title(self) -> str:
@@ -40,9 +42,10 @@ class Measure:
         return "points" if self.unit == "%" else self.unit
 
 
-ACCURACY, CALIBRATION = "Accuracy by class", "Calibration and proper scores"
-FIDELITY, ERRORS = "Fidelity to the teacher", "Errors"
-FAMILIES = (ACCURACY, CALIBRATION, FIDELITY, ERRORS)
+FIDELITY, CALIBRATION = "Fidelity to the teacher", "Calibration and proper scores"
+ACCURACY, ROBUSTNESS, ERRORS = "Accuracy by class and group", "Robustness", "Errors"
+FAMILIES = (FIDELITY, CALIBRATION, ACCURACY, ROBUSTNESS, ERRORS)
+"""In the order of a report."""
 NOTES = {
     ACCURACY: "Balanced accuracy is the mean recall of the classes, macro F1 the mean of their F1, "
     "and the worst class the lowest recall of any. Head, medium and tail are thirds of the classes "
@@ -56,6 +59,9 @@ NOTES = {
     "teacher's errors that the student repeats with the same class: compare it with that of "
     "the student trained alone. Negative flips are samples that only the teacher gets right, "
     "positive flips only the student.",
+    ROBUSTNESS: "Corrupted figures are means over image corruptions and five severities. mCE is "
+    "the mean over corruptions of the error as a share of the teacher's; relative mCE takes "
+    "the rise in error over clean images instead (Hendrycks & Dietterich 2019).",
     ERRORS: "Errors are in the target's unit; R² is the share of variance that is explained.",
 }
 
@@ -94,6 +100,11 @@ _MEASURES = {
         _share("error_transfer", "error transfer", FIDELITY, higher=False),
         _share("negative_flips", "negative flips", FIDELITY, higher=False),
         _share("positive_flips", "positive flips", FIDELITY),
+        _number("cka", "CKA with the teacher", FIDELITY, higher=True),
+        _share("corrupted_top1", "top-1 under corruption", ROBUSTNESS),
+        _share("corrupted_ece", "ECE under corruption", ROBUSTNESS, higher=False),
+        _share("mce", "mCE", ROBUSTNESS, higher=False),
+        _share("relative_mce", "relative mCE", ROBUSTNESS, higher=False),
         _number("rmse", "RMSE", ERRORS),
         _number("mae", "MAE", ERRORS),
         _number("r2", "R²", ERRORS, higher=True),

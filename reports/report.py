@@ -1,76 +1,79 @@
-"""The report of a run: Markdown with its pictures beside it, and the summary as CSV.
+"""The report of a run, in several formats, with its pictures beside it.
 
 The same records give the same bytes, and each file is whole or absent.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal, get_args
 
 import pandas as pd
 
 from distillbench.bench.records import Run
-from distillbench.reports import background, tables
+from distillbench.reports.contents import contents
+from distillbench.reports.document import Document, Image
+from distillbench.reports.formats import html, latex, markdown, short
 from distillbench.reports.pictures import Picture, pictures
-from distillbench.reports.rendering import render, write_file
-from distillbench.reports.sentences import front, sentences
-from distillbench.reports.summary import control_of, summarize
+from distillbench.reports.rendering import write_file
+from distillbench.reports.summary import summarize
 
-REPORT = "report.md"
-RESULTS = "results.csv"
+Format = Literal["markdown", "html", "csv", "latex", "short"]
+FORMATS: tuple[Format, ...] = get_args(Format)
+USUAL: tuple[Format, ...] = ("markdown", "html", "csv")
+
+FILES: dict[Format, str] = {
+    "markdown": "report.md",
+    "html": "report.html",
+    "csv": "results.csv",
+    "latex": "report.tex",
+    "short": "report-short.md",
+}
 
 
-def write_report(run: Run) -> Path:
-    """Write report, pictures and results into the run's folder.
+def write_report(run: Run, formats: Sequence[Format] = USUAL) -> Path:
+    """Write the report into the run's folder, and its pictures where a format shows them.
 
     Returns:
-        The path of the report.
+        The path of the report in the first format.
 
     Raises:
+        ValueError: No format is given, or one is not known.
         OSError: A file cannot be written; what stood there before still stands.
     """
+    if not formats or set(formats) - set(FORMATS):
+        raise ValueError(f"formats are {list(formats)}; expected some of {', '.join(FORMATS)}")
     summary = summarize(run)
-    drawn = pictures(run, summary)
+    drawn = pictures(run, summary) if {"markdown", "html"} & set(formats) else []
+    document = contents(run, summary, drawn)
+    if "markdown" in formats:
+        _write_pictures(run.directory, drawn, document)
+    for name in dict.fromkeys(formats):
+        write_file(run.directory / FILES[name], text(name, document, summary).encode())
+    return run.directory / FILES[formats[0]]
+
+
+def text(name: Format, document: Document, summary: pd.DataFrame) -> str:
+    """Return a report as the text of one format."""
+    match name:
+        case "markdown":
+            return markdown(document)
+        case "html":
+            return html(document)
+        case "csv":
+            return summary.to_csv(index=False, lineterminator="\n")
+        case "latex":
+            return latex(document)
+        case "short":
+            return short(document, FILES["markdown"])
+
+
+def _write_pictures(directory: Path, drawn: list[Picture], document: Document) -> None:
     for picture in drawn:
-        path = run.directory / picture.file
-        if picture.data is None:
-            path.unlink(missing_ok=True)  # of an earlier report, which this one contradicts
-        else:
-            write_file(path, picture.data)
-    write_file(run.directory / RESULTS, summary.to_csv(index=False, lineterminator="\n").encode())
-    report = run.directory / REPORT
-    write_file(report, markdown(run, summary, drawn).encode())
-    return report
-
-
-def markdown(run: Run, summary: pd.DataFrame, drawn: list[Picture]) -> str:
-    """Return the text of the report.
-
-    Args:
-        run: The run.
-        summary: What `summarize` returns of it.
-        drawn: The pictures that it refers to.
-    """
-    return render(
-        "report.md.j2",
-        name=run.manifest.name,
-        sentences=sentences(run, summary),
-        measure=tables.headline_of(summary),
-        control=control_of(summary),
-        quality=tables.quality_table(summary),
-        costs=tables.cost_table(summary),
-        latency=tables.latency_table(run, summary),
-        generalisation=tables.generalisation_table(summary),
-        relative=tables.relative_table(summary),
-        further=tables.further_tables(summary),
-        uncounted=background.uncounted(run),
-        pictures=drawn,
-        front=front(run, summary),
-        methods=background.methods_table(run),
-        recipe=background.recipe_table(run),
-        recipe_changes=background.recipe_changes(run),
-        training=background.training_table(run),
-        failures=background.failures_table(run),
-        command=background.commands(run),
-        provenance=background.provenance_table(run),
-        suite=background.suite_block(run),
-        results=RESULTS,
-    )
+        if picture.data is None:  # of an earlier report, which this one contradicts
+            (directory / picture.file).unlink(missing_ok=True)
+    for section in document.sections:
+        for block in section.blocks:
+            if isinstance(block, Image):
+                write_file(directory / block.file, block.light)
+                if block.dark_file:
+                    write_file(directory / block.dark_file, block.dark)

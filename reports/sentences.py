@@ -1,6 +1,6 @@
 """The report in words: who is best and by how much, what is kept and saved, how sure, what failed.
 
-The sentences say whether an interval excludes zero; they never call a difference significant.
+Three to six sentences. They use the words of the verdicts, and never call a difference significant.
 """
 
 from collections import Counter
@@ -9,9 +9,10 @@ from typing import Any
 import pandas as pd
 
 from distillbench.bench.records import Run
-from distillbench.bench.statistics import Estimate, hypervolume
-from distillbench.reports import numbers
+from distillbench.bench.statistics import Estimate
+from distillbench.reports import numbers, verdicts
 from distillbench.reports.costs import conditions
+from distillbench.reports.judgement import cheaper, sure
 from distillbench.reports.measures import Measure, measure_of
 from distillbench.reports.summary import estimate, name_of, number
 from distillbench.reports.tidy import NOT_RUN
@@ -28,37 +29,13 @@ def sentences(run: Run, summary: pd.DataFrame) -> list[str]:
         return ["No student has a result yet.", _failures(run)]
     found = [
         _lead(best, rows),
-        _kept(best, teacher),
+        _kept(best, teacher, rows),
         _saved(run, best),
-        _sure(rows),
+        cheaper(rows, best),
+        sure(rows),
         _failures(run),
     ]
     return [sentence for sentence in found if sentence]
-
-
-def front(run: Run, summary: pd.DataFrame) -> str | None:
-    """Return what the Pareto front of top-1 against MACs covers, with its reference point.
-
-    None where the headline is no accuracy, or the teacher was not measured.
-    """
-    rows = summary.to_dict("records")
-    teacher = next((row for row in rows if row["kind"] == "teacher"), None)
-    limit = number(teacher, "macs") if teacher else None
-    points = [
-        (macs, score)
-        for row in rows
-        if (macs := number(row, "macs")) and (score := number(row, "score_mean")) is not None
-    ]
-    if limit is None or not points or str(rows[0]["metric"]) != "top1":
-        return None
-    guessing = 1 / run.manifest.heads[0].classes
-    costs, scores = ([point[place] for point in points] for place in (0, 1))
-    area = hypervolume(costs, scores, (limit, guessing), log_cost=True)
-    return (
-        f"The front of top-1 against multiply-accumulates covers a hypervolume of {area:.3f}: "
-        f"top-1 as a share above {guessing:.3g}, that of guessing, times decades of MACs below the "
-        f"teacher's {numbers.short(limit)}. It compares runs of one task and teacher."
-    )
 
 
 def _best(rows: list[Row]) -> Row | None:
@@ -88,10 +65,10 @@ def _lead(best: Row, rows: list[Row]) -> str:
     if change is None:
         reason = "has no result for the same seeds" if control else "is not in the suite"
         return f"The best student is {name_of(best)}: {told}; the student trained alone {reason}."
-    return f"The best student is {name_of(best)}: {told}, {_against(change, measure)}."
+    return f"The best student is {name_of(best)}: {told}, {_against(best, change, measure)}."
 
 
-def _against(change: Estimate, measure: Measure) -> str:
+def _against(best: Row, change: Estimate, measure: Measure) -> str:
     mean = numbers.signed(change.mean * measure.scale, measure.decimals)
     text = f"{mean} {measure.difference_unit}".rstrip() + " against the same student trained alone"
     if change.low is None or change.high is None:
@@ -99,11 +76,12 @@ def _against(change: Estimate, measure: Measure) -> str:
     low, high = (
         numbers.signed(end * measure.scale, measure.decimals) for end in (change.low, change.high)
     )
-    verb = "excludes" if change.excludes_zero else "includes"
-    return f"{text} (95 % interval {low} to {high}, which {verb} zero; {change.n} pairs of seeds)"
+    word = verdicts.told(best)
+    verdict = f"verdict: {word}" if word else verdicts.TOO_FEW
+    return f"{text} (95 % interval {low} to {high}; {change.n} pairs of seeds; {verdict})"
 
 
-def _kept(best: Row, teacher: Row | None) -> str | None:
+def _kept(best: Row, teacher: Row | None, rows: list[Row]) -> str:
     whole = estimate(teacher, "score") if teacher else None
     if whole is None:
         return "The teacher has no result, so what is kept of it is not known."
@@ -118,7 +96,24 @@ def _kept(best: Row, teacher: Row | None) -> str | None:
     if agreement:
         share = numbers.percent(agreement.mean)
         parts.append(f"gives the teacher's answer on {share} % of the test samples")
-    return f"It {' and '.join(parts)}."
+    return f"It {_joined(parts)}{_no_gap(best, whole, rows)}."
+
+
+def _no_gap(best: Row, teacher: Estimate, rows: list[Row]) -> str:
+    """Return that there is no gap to close, where the student trained alone is as good."""
+    alone = next(
+        (
+            found
+            for row in rows
+            if row["control"] and row["model"] == best["model"]
+            if (found := estimate(row, "score"))
+        ),
+        None,
+    )
+    sign = 1 if _measure(best).higher_is_better else -1
+    if alone is None or sign * (teacher.mean - alone.mean) > 0:
+        return ""
+    return "; the teacher's mean is no better than that of this student trained alone"
 
 
 def _saved(run: Run, best: Row) -> str | None:
@@ -136,30 +131,15 @@ def _saved(run: Run, best: Row) -> str | None:
         parts.append(f"is {_times(speedup, 'faster', 'slower')} ({pair} in the median; {where})")
     if not parts:
         return "What it saves is not known: its cost or the teacher's was not measured."
-    joined = ", ".join(parts[:-1]) + " and " + parts[-1] if parts[1:] else parts[0]
-    return f"Against the teacher it {joined}."
+    return f"Against the teacher it {_joined(parts)}."
+
+
+def _joined(parts: list[str]) -> str:
+    return ", ".join(parts[:-1]) + " and " + parts[-1] if parts[1:] else parts[0]
 
 
 def _times(ratio: float, less: str, more: str) -> str:
     return f"{numbers.times(ratio)} {less}" if ratio >= 1 else f"{numbers.times(1 / ratio)} {more}"
-
-
-def _sure(rows: list[Row]) -> str | None:
-    changes = [found for row in rows if (found := estimate(row, "change"))]
-    bounded = [found for found in changes if found.excludes_zero is not None]
-    if not changes:
-        return None
-    if not bounded:
-        return "Each comparison rests on one seed: run more seeds to tell a gain from chance."
-    clear = sum(bool(found.excludes_zero) for found in bounded)
-    few = min(found.n for found in bounded)
-    are = "difference" if len(bounded) == 1 else "differences"
-    return (
-        f"Of {len(bounded)} {are} from the student trained alone, {clear} "
-        f"{'has' if clear == 1 else 'have'} an interval that excludes zero; the intervals rest on "
-        f"{few if few == max(found.n for found in bounded) else f'{few} or more'} paired seeds and "
-        "are not adjusted for being several."
-    )
 
 
 def _failures(run: Run) -> str:

@@ -6,7 +6,7 @@ Values are in the records' own units (shares in [0, 1], nats, bytes, millisecond
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
@@ -15,41 +15,24 @@ import pandas as pd
 from distillbench.bench.records import Run, Training
 from distillbench.bench.statistics import Estimate, paired_difference, t_interval
 from distillbench.reports.costs import cost_columns
+from distillbench.reports.groups import (
+    CONTROL,
+    PLAIN,
+    BySeed,
+    Group,
+    groups_of,
+    name_in_suite,
+)
 from distillbench.reports.measures import Measure, headline
 from distillbench.reports.relative import composite_columns, flat, relative_columns, tasks_columns
-from distillbench.reports.tidy import tidy
+from distillbench.reports.verdicts import verdict_columns
 
-CONTROL = "none"
-
-BySeed = Mapping[int, float]
 Key = tuple[str, str, str]
-
-
-@dataclass
-class Group:
-    """The cells of one model and method.
-
-    Attributes:
-        ships: What its cost is kept under.
-        seeds: Status by seed.
-        values: Finite values by split, head and metric, then by seed.
-    """
-
-    kind: str
-    model: str
-    method: str
-    ships: str
-    seeds: dict[int, str] = field(default_factory=dict)
-    values: dict[Key, dict[int, float]] = field(default_factory=dict)
-
-    def get(self, split: str, head: str, metric: str) -> BySeed:
-        """Return a metric by seed; empty where it was not recorded."""
-        return self.values.get((split, head, metric), {})
 
 
 def summarize(run: Run) -> pd.DataFrame:
     """Return the summary of a run, in the order of its suite."""
-    groups = _groups(run)
+    groups = groups_of(run)
     head = run.manifest.heads[0]
     recorded = {key[2] for group in groups for key in group.values if key[1] == head.name}
     table = _Table(groups, head.name, headline(head.kind, recorded), run)
@@ -96,20 +79,6 @@ def shortfalls(summary: pd.DataFrame) -> list[str]:
     ]
 
 
-def _groups(run: Run) -> list[Group]:
-    groups: dict[tuple[str, str, str], Group] = {}
-    ships = {(cell.model, cell.method or ""): cell.ships for cell in run.manifest.cells}
-    for row in tidy(run).itertuples(index=False):
-        _, kind, model, method, seed, status, split, head, metric, value = row
-        group = groups.setdefault(
-            (kind, model, method), Group(kind, model, method, ships[model, method])
-        )
-        group.seeds[seed] = status
-        if not pd.isna(value):
-            group.values.setdefault((split, head, metric), {})[seed] = float(value)
-    return sorted(groups.values(), key=lambda group: group.kind != "teacher")
-
-
 @dataclass
 class _Table:
     groups: list[Group]
@@ -119,11 +88,17 @@ class _Table:
 
     def __post_init__(self) -> None:
         self.teacher = next((group for group in self.groups if group.kind == "teacher"), None)
-        self.control = _control_name(self.run)
+        self.control = name_in_suite(self.run, CONTROL) or CONTROL
         self.controls = {group.model: group for group in self.groups if self.is_control(group)}
         self.classes = self.run.manifest.heads[0].classes
         self.trainings = trainings(self.run)
         self.costs = cost_columns(self.run, self.teacher.model if self.teacher else None)
+        plain = name_in_suite(self.run, PLAIN)
+        others = [group for group in self.groups if not self.is_control(group)]
+        self.verdicts = [
+            verdict_columns(self.run, groups, name, self.measure, prefix)
+            for groups, name, prefix in ((self.groups, self.control, ""), (others, plain, "kd_"))
+        ]
         used = {("test", self.head, name) for name in (self.measure.name, "agreement", "nll")}
         found = dict.fromkeys(key for group in self.groups for key in group.values)
         self.further = [key for key in found if key[0] == "test" and key not in used]
@@ -146,6 +121,10 @@ class _Table:
             "metric": self.measure.name,
         }
         columns |= self._quality(group) | self._relative(group) | self._tasks(group)
+        for judged in self.verdicts:
+            columns |= (
+                judged.get((group.model, group.method), {}) if group.kind == "student" else {}
+            )
         columns |= _training(self.trainings.get((group.kind, group.model, group.method), []))
         columns |= self.costs.get(group.ships, {})
         for key in self.further:
@@ -156,11 +135,9 @@ class _Table:
         name = self.measure.name
         test, train = (group.get(split, self.head, name) for split in ("test", "train"))
         own, other = (train, test) if self.measure.higher_is_better else (test, train)
-        control = self.controls.get(group.model) if group.kind == "student" else None
-        base = control.get("test", self.head, name) if control and control is not group else {}
         return {
             **_spread("score", test),
-            **flat("change", paired_difference(test, base)),
+            **flat("change", None),
             **_spread("agreement", group.get("test", self.head, "agreement")),
             **_spread("train_score", train),
             **flat("gap", paired_difference(own, other)),
@@ -227,17 +204,6 @@ def _told(status: Mapping[str, int]) -> str:
     """Return counts as `2 done, 1 diverged`."""
     names = sorted(status, key=lambda name: (name != "done", name))
     return ", ".join(f"{status[name]} {name}" for name in names)
-
-
-def _control_name(run: Run) -> str:
-    """Return what the suite calls the method `none`."""
-    if CONTROL in run.manifest.suite.get("controls", ()):
-        return CONTROL
-    methods = run.manifest.suite.get("methods")
-    for spec in methods if isinstance(methods, list | tuple) else []:
-        if isinstance(spec, Mapping) and spec.get("method") == CONTROL:
-            return str(spec.get("name", CONTROL))
-    return CONTROL
 
 
 def _spread(name: str, values: BySeed) -> dict[str, Any]:

@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pydantic import BaseModel
 
 from distillbench.bench.records import (
+    MANIFEST,
     Cell,
     Cost,
     Epoch,
@@ -21,6 +23,7 @@ from distillbench.bench.records import (
     Status,
     Training,
     WeightsFile,
+    write_json,
 )
 
 STARTED = "2026-01-02T03:04:05Z"
@@ -38,6 +41,9 @@ class Plan:
         status: Status of the cells that did not finish, by cell id; `not run` leaves it out.
         batches: Batch sizes that were timed.
         timed: Latency samples of each model and batch size.
+        metrics: The measures that are kept; None for all.
+        varied: Whether seeds differ.
+        suite: Further keys of the suite.
     """
 
     students: Mapping[str, tuple[float, float]] = field(
@@ -51,6 +57,9 @@ class Plan:
     batches: tuple[int, ...] = (1, 32)
     timed: int = 200
     costs: bool = True
+    metrics: tuple[str, ...] | None = None
+    varied: bool = True
+    suite: Mapping[str, Any] = field(default_factory=dict)
 
 
 @pytest.fixture
@@ -63,6 +72,21 @@ def build(tmp_path: Path) -> Callable[..., Run]:
 def run(build: Callable[..., Run]) -> Run:
     """The normal case: two students, four methods, three seeds, all finished."""
     return build()
+
+
+@pytest.fixture
+def save() -> Callable[[Run], None]:
+    """Write a run to its folder as the harness does."""
+    return save_run
+
+
+def save_run(run: Run) -> None:
+    files: dict[str, BaseModel] = {MANIFEST: run.manifest}
+    files |= {record.cell.file: record for record in run.records.values()}
+    files |= {run.manifest.costs[name]: cost for name, cost in run.costs.items()}
+    for file, data in files.items():
+        (run.directory / file).parent.mkdir(exist_ok=True)
+        write_json(run.directory / file, data)
 
 
 def build_run(plan: Plan, directory: Path) -> Run:
@@ -171,13 +195,19 @@ def _quality(plan: Plan, cell: Cell) -> dict[str, dict[str, dict[str, float | No
     base = plan.students[cell.model][0] if cell.kind == "student" else 0.985
     gain = GAINS.get(cell.method or "", 0.003)
     # What the seed gives is common to all methods; what is left is each method's own.
-    common = np.random.default_rng([cell.seed, len(cell.model)]).standard_normal()
-    own = np.random.default_rng([cell.seed, len(cell.method or "")]).standard_normal()
+    seed = cell.seed if plan.varied else 0
+    common = np.random.default_rng([seed, len(cell.model)]).standard_normal()
+    own = np.random.default_rng([seed, len(cell.method or "")]).standard_normal()
     top1 = base + gain + 0.003 * common + 0.001 * own
     return {
-        split: {head.name: _metrics(head, cell, top1 + lift) for head in plan.heads}
+        split: {head.name: _kept(plan, _metrics(head, cell, top1 + lift)) for head in plan.heads}
         for split, lift in (("train", 0.01), ("test", 0.0))
     }
+
+
+def _kept(plan: Plan, found: dict[str, float | None]) -> dict[str, float | None]:
+    wanted = found if plan.metrics is None else plan.metrics
+    return {name: value for name, value in found.items() if name in wanted}
 
 
 def _metrics(head: HeadSummary, cell: Cell, top1: float) -> dict[str, float | None]:
@@ -225,4 +255,5 @@ def _suite(plan: Plan) -> dict[str, Any]:
         "methods": [{"name": name, "method": name, "options": {}} for name in plan.methods],
         "seeds": list(plan.seeds),
         "recipe": {"epochs": 2, "batch_size": 64, "lr": 0.05, "augment": [], "select": "last"},
+        **plan.suite,
     }

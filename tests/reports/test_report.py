@@ -8,11 +8,13 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from markdown_it import MarkdownIt
 from rich.console import Console
 
 from distillbench.bench.records import Run
-from distillbench.reports import summary_table, write_report
+from distillbench.reports import summarize, summary_table, write_report
+from distillbench.reports.contents import contents
+from distillbench.reports.document import Table
+from distillbench.reports.report import FORMATS, text
 
 PICTURES = ("accuracy-latency.png", "accuracy-macs.png", "seeds.png", "latency.png")
 ALL_CELLS = [
@@ -29,6 +31,20 @@ RUNS: dict[str, dict[str, Any]] = {
     "no teacher": {"teacher": None},
     "no cells": {"students": {}, "teacher": None},
     "no control": {"methods": ("kd",)},
+    "teacher worse than the control": {"students": {"mlp-small": (0.99, 0.03)}},
+    "one model only": {"students": {}},
+    "identical values": {"varied": False},
+    "old records without most metrics": {"metrics": ("top1",)},
+    "nothing measured": {"metrics": (), "costs": False},
+    "every status": {
+        "status": {
+            "mlp-small-kd-s0": "failed",
+            "mlp-small-kd-s1": "diverged",
+            "mlp-small-kd-s2": "timeout",
+            "cnn-tiny-kd-s0": "interrupted",
+            "cnn-tiny-kd-s1": "not run",
+        }
+    },
 }
 
 
@@ -41,16 +57,16 @@ def terminal(run: Run, width: int = 100) -> str:
 def test_report_pictures_and_results_lie_together(run: Run) -> None:
     path = write_report(run)
     assert path == run.directory / "report.md"
-    names = {"report.md", "results.csv", *PICTURES}
+    names = {"report.md", "report.html", "results.csv", *PICTURES}
     assert {file.name for file in run.directory.iterdir()} == names
-    text = path.read_text()
+    written = path.read_text()
     for picture in PICTURES:
-        assert f"]({picture})" in text
+        assert f"]({picture})" in written
 
 
 def test_the_report_says_what_it_must(build: Callable[..., Run]) -> None:
     run = build(status={"mlp-small-kd-s1": "diverged", "cnn-tiny-none-s0": "not run"})
-    text = write_report(run).read_text()
+    told = write_report(run).read_text()
     for part in (
         "# Distillation report: digits\n\nThe best student is ",
         "2/3 (1 diverged) |",
@@ -64,7 +80,7 @@ def test_the_report_says_what_it_must(build: Callable[..., Run]) -> None:
         "- model cnn-large: epochs: 20",
         "1 MAC = 2 FLOPs",
     ):
-        assert part in text
+        assert part in told
 
 
 def test_the_same_records_give_the_same_bytes(run: Run) -> None:
@@ -78,26 +94,46 @@ def test_the_same_records_give_the_same_bytes(run: Run) -> None:
 @pytest.mark.parametrize("case", RUNS)
 def test_incomplete_runs_render(build: Callable[..., Run], case: str) -> None:
     run = build(**RUNS[case])
-    text = write_report(run).read_text()
-    assert not re.search(r"\bnan\b", text.replace("is nan in epoch", ""), re.IGNORECASE)
-    assert "None" not in text
+    summary = summarize(run)
+    document = contents(run, summary, [])
+    for name in FORMATS:
+        rendered = text(name, document, summary)
+        assert rendered.strip()
+        if name != "csv":
+            assert not re.search(r"\b(nan|inf)\b", rendered.replace("is nan in epoch", ""))
+            assert "None" not in rendered
     assert "model" in terminal(run)
+
+
+def test_cells_that_did_not_finish_stand_in_every_table(build: Callable[..., Run]) -> None:
+    run = build(**RUNS["every status"])
+    document = contents(run, summarize(run), [])
+    seen = 0
+    for section in document.sections:
+        for block in section.blocks:
+            if isinstance(block, Table) and block.headers[:3] == ("model", "method", "n"):
+                cells = {row[2] for row in block.rows if row[1] == "kd"}
+                assert cells == {
+                    "0/3 (1 diverged, 1 failed, 1 timeout)",
+                    "1/3 (1 interrupted, 1 not run)",
+                }
+                seen += 1
+    assert seen >= 4
+
+
+def test_pictures_lie_beside_markdown_only(run: Run) -> None:
+    path = write_report(run, ("short", "latex"))
+    assert path.name == "report-short.md"
+    assert {file.name for file in run.directory.iterdir()} == {"report-short.md", "report.tex"}
+    with pytest.raises(ValueError, match=r"formats are \['pdf'\]; expected some of markdown"):
+        write_report(run, ("pdf",))  # type: ignore[arg-type]
 
 
 def test_a_picture_that_can_no_longer_be_drawn_is_taken_away(build: Callable[..., Run]) -> None:
     write_report(build())
-    text = write_report(build(costs=False)).read_text()
-    assert "Not drawn: no latency was measured." in text
+    told = write_report(build(costs=False)).read_text()
+    assert "Not drawn: no latency was measured." in told
     assert not (build().directory / "latency.png").exists()
-
-
-def test_names_show_as_text(build: Callable[..., Run]) -> None:
-    name = "<script>alert(1)</script>|`x`"
-    run = build(students={name: (0.95, 0.1)}, methods=("none", "*kd*|"))
-    html = MarkdownIt("commonmark").enable("table").render(write_report(run).read_text())
-    assert "<script" not in html
-    assert "&lt;script&gt;alert(1)&lt;/script&gt;|`x`" in html
-    assert '<td style="text-align:left">*kd*|</td>' in html
 
 
 def test_results_hold_raw_numbers(run: Run) -> None:
@@ -124,11 +160,11 @@ def test_a_failed_write_leaves_the_old_report(run: Run, monkeypatch: pytest.Monk
 
 
 def test_the_terminal_table_fits_100_columns(build: Callable[..., Run]) -> None:
-    text = terminal(build(status={"mlp-small-kd-s1": "diverged"}))
-    assert max(map(len, text.splitlines())) <= 100
-    assert "2/3" in text
-    assert "mlp-small with kd: 2 done, 1 diverged" in text
-    assert "…" not in text
+    shown = terminal(build(status={"mlp-small-kd-s1": "diverged"}))
+    assert max(map(len, shown.splitlines())) <= 100
+    assert "2/3" in shown
+    assert "mlp-small with kd: 2 done, 1 diverged" in shown
+    assert "…" not in shown
     long = terminal(build(students={"[bold]" * 9: (0.9, 0.1)}))
     assert "[bold][bold]…" in long
 

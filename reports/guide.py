@@ -1,0 +1,128 @@
+"""How a report is read: what each column means, for the columns that it has."""
+
+from distillbench.reports.measures import Measure
+from distillbench.reports.numbers import MISSING
+
+Point = tuple[str, str]
+
+
+def reading(measure: Measure, control: str, margin: float | None) -> tuple[Point, ...]:
+    """Return how the results are read.
+
+    Args:
+        measure: The headline.
+        control: What the suite calls the student trained alone.
+        margin: The margin of equivalence in recorded units; None where none was declared.
+    """
+    return (
+        (
+            "n",
+            "is the number of seeds that finished. Cells that failed, diverged, ran out of time, "
+            "were interrupted or have not run are named, and are in no mean.",
+        ),
+        (
+            "±",
+            "is half the width of the 95 % interval of the mean over seeds (Student's t). It "
+            "covers chance between trainings, not chance in the choice of the test samples.",
+        ),
+        (
+            f"Change against {control}",
+            "is the mean difference from the same student trained alone, paired by seed, with its "
+            "95 % interval, which is not adjusted for comparing several methods. The best row is "
+            "picked by its test mean, so its lead is likely to be a little smaller on new data.",
+        ),
+        ("Verdicts", _verdicts(measure, margin)),
+        (
+            "Detectable",
+            f"is the smallest true difference against {control} that this number of seeds would "
+            "find in 80 % of runs, after the adjustment, given how much the differences vary here.",
+        ),
+        *_retention(measure),
+        (MISSING, "stands where there is no value."),
+    )
+
+
+def _verdicts(measure: Measure, margin: float | None) -> str:
+    shown = "" if margin is None else f"{margin * measure.scale:g} {measure.difference_unit}"
+    equivalent = (
+        f"Equivalent is what two one-sided tests find within the margin of {shown.strip()} that "
+        "the suite declares, even where a smaller difference is sure."
+        if shown
+        else "The suite declares no margin, so nothing is called equivalent."
+    )
+    return (
+        "are better, worse, equivalent or inconclusive. They rest on paired t-tests, adjusted by "
+        "Holm's method over all that are compared with the same reference. From 3 to 5 seeds they "
+        "are marked few seeds, and all seeds must agree in sign as well; from 6, an exact "
+        "sign-flip test must agree. Under 3 there is none. Inconclusive means that this run "
+        f"cannot tell, not that there is no difference. {equivalent}"
+    )
+
+
+def _retention(measure: Measure) -> tuple[Point, ...]:
+    if measure.higher_is_better:
+        return ()
+    return (("Retention", f"is not defined here: {measure.label} is an error, lower is better."),)
+
+
+GENERALISATION: tuple[Point, ...] = (
+    (
+        "Train-test gap",
+        "is how much better a model does on the data it was trained on than on test data.",
+    ),
+    ("NLL", "is the negative log-likelihood per sample; lower is better."),
+    ("Coverage", "is the share of the student's parameters taken from the teacher's weights."),
+)
+
+COSTS: tuple[Point, ...] = (
+    (
+        "MACs",
+        "are multiply-accumulates for one sample; 1 MAC = 2 FLOPs. Where ≈ stands before them, "
+        "two counts do not agree. k, M and G are powers of 1000.",
+    ),
+    (
+        "Compression, MACs saved and speed-up",
+        "are the teacher's value divided by the model's own.",
+    ),
+    (
+        "Activation peak",
+        "is the most bytes of tensors that the forward pass of one sample makes and that are alive "
+        "at once; it is exact.",
+    ),
+    (
+        "Ships",
+        "names what is counted: the student, or, where a method adds to it, the student with that "
+        "method.",
+    ),
+    (
+        "p50",
+        "is the median of single forward passes, measured alone on the machine after all training, "
+        "in eval mode, with warm-up; the cost table and the figures show the first conditions of "
+        "the latency table. p95 is shown from 130 samples on. Speeds are compared only under the "
+        "same conditions on the same processor.",
+    ),
+)
+
+RELATIVE = (
+    "Retention is the student's mean top-1 over the teacher's; chance-corrected, both less the "
+    "share of right guesses. Gap closed is the share of the way from the student trained alone to "
+    "the teacher, by seed with its 95 % interval; it has no value where the teacher does not beat "
+    "that student. NetScore (Wong 2018) takes top-1 in percent, parameters in millions and MACs in "
+    "billions; information density is percent per million parameters; the distillation score "
+    "(Alkhulaifi 2021) weighs size and accuracy equally, and lower is better. Each of these three "
+    "fixes an exchange rate that you did not choose. Change over tasks, where there are several "
+    "heads, is the mean relative gain over the student trained alone (Δm of Maninis 2019)."
+)
+
+FIGURES = (
+    "In figures of quality against cost, filled points are on the Pareto front: no other point is "
+    "both cheaper and better. Hollow points are dominated. Methods of one student that ship the "
+    "same model share a cost; their points are spread sideways a little so that the intervals can "
+    "be told apart. Intervals that would leave no room for the means are cut at the frame, and so "
+    "are the slowest passes in the distribution of latency."
+)
+
+TRAINING = (
+    "Seconds are means over seeds, and against alone is their ratio to the same student trained "
+    "alone. Train-only parameters, such as projectors, are trained and do not ship."
+)

@@ -1,0 +1,83 @@
+"""What the reports give the rules for verdicts, and how they show what comes back."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+
+from distillbench.bench.records import HeadSummary, Run
+from distillbench.bench.statistics.verdicts import judge
+from distillbench.reports import summarize, verdicts
+from distillbench.reports.contents import contents
+from distillbench.reports.document import Document, Table
+from distillbench.reports.measures import measure_of
+from distillbench.reports.numbers import MISSING
+from distillbench.reports.verdicts import margin_of, told
+
+Call = tuple[Mapping[Any, Mapping[int, float]], float | None]
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[Call]:
+    """Note what the rules are given."""
+    noted: list[Call] = []
+
+    def noting(differences: Mapping[Any, Mapping[int, float]], *, margin: float | None) -> Any:
+        noted.append((differences, margin))
+        return judge(differences, margin=margin)
+
+    monkeypatch.setattr(verdicts, "judge", noting)
+    return noted
+
+
+def results(document: Document) -> Table:
+    block = document.sections[0].blocks[0]
+    assert isinstance(block, Table)
+    return block
+
+
+def test_against_the_control_and_against_plain_kd(run: Run, calls: list[Call]) -> None:
+    summarize(run)
+    (control, _), (plain, _) = calls
+    students = ("mlp-small", "cnn-tiny")
+    assert set(control) == {(s, m) for s in students for m in ("kd", "interpolate", "fitnet")}
+    assert set(plain) == {(s, m) for s in students for m in ("interpolate", "fitnet")}
+    own, base = (
+        run.records[f"cnn-tiny-{method}-s1"].quality["test"]["label"]["top1"]
+        for method in ("fitnet", "kd")
+    )
+    assert own is not None
+    assert base is not None
+    assert plain["cnn-tiny", "fitnet"][1] == own - base
+
+
+def test_better_is_positive_for_errors_too(build: Callable[..., Run], calls: list[Call]) -> None:
+    run = build(heads=(HeadSummary(name="angle", kind="regression", classes=1),))
+    rows = summarize(run).to_dict("records")
+    assert min(calls[0][0]["cnn-tiny", "kd"].values()) > 0
+    changes = {(row["model"], row["method"]): row["change_mean"] for row in rows}
+    assert changes["cnn-tiny", "kd"] < 0
+
+
+def test_the_margin_is_in_shown_units(build: Callable[..., Run], calls: list[Call]) -> None:
+    summarize(build(suite={"margin": 0.5}))
+    assert {margin for _, margin in calls} == {0.005}
+    assert margin_of(build(), measure_of("top1")) is None
+    assert margin_of(build(suite={"margin": 2}), measure_of("rmse")) == 2
+
+
+def test_the_table_shows_verdicts(build: Callable[..., Run]) -> None:
+    run = build(status={"mlp-small-kd-s1": "diverged"})
+    table = results(contents(run, summarize(run), []))
+    place = table.headers.index("verdict against none")
+    shown = {row[:2]: row[place : place + 2] for row in table.rows}
+    assert shown["cnn-tiny", "kd"][0].endswith(" (few seeds)")
+    assert float(shown["cnn-tiny", "kd"][1]) > 0
+    assert shown["mlp-small", "kd"] == ("too few seeds", MISSING)
+    assert shown["cnn-tiny", "none"] == (MISSING, MISSING)
+
+
+def test_a_verdict_in_words() -> None:
+    assert told({"verdict": "better", "verdict_few_seeds": False}) == "better"
+    assert told({"kd_verdict": "worse", "kd_verdict_few_seeds": True}, "kd_") == "worse (few seeds)"
+    assert told({"verdict": float("nan")}) is None
