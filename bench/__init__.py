@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from distillbench.bench.tidy import load
+    from distillbench.bench.records.tidy import load
 
 __all__ = ["load"]
 
@@ -11,7 +11,7 @@ __all__ = ["load"]
 def __getattr__(name: str) -> Any:
     """Import `load` when it is asked for: pandas takes longer to load than `--help` may."""
     if name == "load":
-        from distillbench.bench.tidy import load
+        from distillbench.bench.records.tidy import load
 
         return load
     raise AttributeError(

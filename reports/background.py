@@ -5,11 +5,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from distillbench.bench.records import Run
+from distillbench.bench.records.tidy import NOT_RUN
 from distillbench.reports import numbers
 from distillbench.reports.document import Code, Paragraph, Table, table
 from distillbench.reports.markup import compact
 from distillbench.reports.summary import trainings
-from distillbench.reports.tidy import NOT_RUN
 
 LONGEST_MESSAGE = 400
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from distillbench.bench.records import Cost, Run
+from distillbench.bench.records.tidy import hardware
 from distillbench.bench.statistics import quantile
-from distillbench.reports.tidy import hardware
 
 
 @dataclass(frozen=True)

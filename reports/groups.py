@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 from distillbench.bench.records import Run
-from distillbench.reports.tidy import tidy
+from distillbench.bench.records.tidy import tidy
 
 CONTROL, PLAIN = "none", "kd"
 """The methods that the others are judged against: trained alone, and plain distillation."""

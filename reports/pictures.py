@@ -7,6 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from distillbench.bench.records import Run
+from distillbench.bench.records.tidy import hardware, latency_samples, tidy
 from distillbench.reports.costs import Condition, conditions
 from distillbench.reports.figures import (
     NothingToDrawError,
@@ -16,7 +17,6 @@ from distillbench.reports.figures import (
     png,
     seeds_by_method,
 )
-from distillbench.reports.tidy import hardware, latency_samples, tidy
 
 
 @dataclass(frozen=True)

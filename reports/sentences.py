@@ -9,13 +9,13 @@ from typing import Any
 import pandas as pd
 
 from distillbench.bench.records import Run
+from distillbench.bench.records.tidy import NOT_RUN
 from distillbench.bench.statistics import Estimate
 from distillbench.reports import numbers, verdicts
 from distillbench.reports.costs import conditions
 from distillbench.reports.judgement import cheaper, sure
 from distillbench.reports.measures import Measure, measure_of
 from distillbench.reports.summary import estimate, name_of, number
-from distillbench.reports.tidy import NOT_RUN
 
 Row = dict[Any, Any]
 

@@ -3,8 +3,8 @@ from collections.abc import Callable
 import pytest
 
 from distillbench.bench.records import Cost, Run
+from distillbench.bench.records.tidy import hardware
 from distillbench.reports import latency_samples, tidy
-from distillbench.reports.tidy import hardware
 
 
 def test_one_row_per_cell_split_head_and_metric(run: Run) -> None:
