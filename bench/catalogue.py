@@ -11,7 +11,8 @@ from rich.table import Table
 from distillbench.bench.build import build_model, build_task
 from distillbench.bench.errors import ConfigError
 from distillbench.bench.specs import MethodNames
-from distillbench.bench.suite import Suite, load_suite
+from distillbench.bench.suite import Suite
+from distillbench.bench.suite_file import load_suite
 from distillbench.distill.method import Method
 from distillbench.distill.network import probe
 from distillbench.distill.procedure import Procedure

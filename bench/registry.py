@@ -94,6 +94,13 @@ class Registry:
                 warnings.warn(f"skipped: {error}", stacklevel=2)
         return found
 
+    def offered_by(self, name: str) -> str | None:
+        """Return the package and version behind an entry point; None where none has the name."""
+        point = self._offered().get(name)
+        if point is None or point.dist is None:
+            return None
+        return f"{point.dist.name} {point.dist.version}"
+
     def _offered(self) -> dict[str, EntryPoint]:
         return {point.name: point for point in entry_points(group=f"distillbench.{self.kind}s")}
 

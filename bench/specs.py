@@ -1,4 +1,4 @@
-"""The parts that a suite names: its task, models, methods, and how latency is measured.
+"""The parts that a suite names: its task, models, methods, how to measure, what cells may take.
 
 They are data, checked here without importing torch.
 """
@@ -8,8 +8,10 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
+    ByteSize,
     ConfigDict,
     Field,
+    NonNegativeFloat,
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
@@ -138,3 +140,30 @@ class MeasureSpec(Spec):
 
     batch_sizes: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] = (1, 32)
     max_seconds: PositiveFloat = 2.0
+
+
+class LimitsSpec(Spec):
+    """What a cell may take.
+
+    Attributes:
+        seconds: Time limit; none where not given.
+        memory: Memory that its process may allocate for itself, such as `2 GiB`; what the system
+            has where not given.
+        retries: How often a cell whose process died is tried again.
+    """
+
+    seconds: PositiveFloat | None = None
+    memory: ByteSize | None = None
+    retries: Annotated[NonNegativeInt, Field(le=2)] = 2
+
+
+class ResourcesSpec(Spec):
+    """What a cell needs on a cluster.
+
+    Attributes:
+        cpus: Cores; it trains on as many threads where the suite names no number.
+        gpus: GPUs.
+    """
+
+    cpus: PositiveFloat = 1.0
+    gpus: NonNegativeFloat = 0.0

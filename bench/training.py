@@ -104,7 +104,7 @@ class Training:
     def _lost(self, lost: Lost) -> None:
         """Try a cell whose process died once more, unless that has happened often enough."""
         attempts = self._attempts[lost.cell]
-        job, retries = self._jobs[lost.cell], self._plan.suite.retries
+        job, retries = self._jobs[lost.cell], self._plan.suite.limits.retries
         if lost.kind == "died" and len(attempts) < retries:
             attempts.append(Attempt(cause=lost.cause, seconds=lost.seconds))
             self._events.append("retried", cell=lost.cell, cause=lost.cause)

@@ -62,7 +62,7 @@ def test_every_room_has_a_package() -> None:
     [
         "import distillbench.__main__",
         "import distillbench.reports",
-        "from distillbench.bench.suite import load_suite; load_suite('digits')",
+        "from distillbench.bench.suite_file import load_suite; load_suite('digits')",
     ],
 )
 def test_torch_is_not_imported_for(statement: str) -> None:

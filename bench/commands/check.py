@@ -9,7 +9,7 @@ from distillbench.bench.exits import exits
 def check(suite: SuiteArgument, data_root: DataRoot = None, device: Device = "auto") -> None:
     """Check a suite: its file, data, models and methods; nothing is trained or written."""
     with exits():
-        from distillbench.bench.suite import load_suite
+        from distillbench.bench.suite_file import load_suite
 
         loaded = load_suite(suite)
         from distillbench.bench.preflight import prepare

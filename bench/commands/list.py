@@ -22,7 +22,7 @@ def list_names(
     with exits():
         from distillbench.bench.registry import suggest
         from distillbench.bench.specs import MethodNames, ModelNames, TaskNames
-        from distillbench.bench.suite import suite_names
+        from distillbench.bench.suite_file import suite_names
 
         names = {
             "methods": MethodNames.names(),

@@ -40,7 +40,7 @@ def run(
 ) -> None:
     """Train, distil, measure and report a suite; what is finished in the run folder is kept."""
     with exits():
-        from distillbench.bench.suite import load_suite
+        from distillbench.bench.suite_file import load_suite
 
         if executor not in EXECUTORS:
             raise ConfigError(f"executor is '{executor}'; expected one of {', '.join(EXECUTORS)}")

@@ -135,7 +135,7 @@ class Local:
             message: Message | OutOfStorage = worker.messages.recv()
         except (EOFError, ConnectionResetError):
             worker.process.join()
-            kind = "died" if worker.stopping is None else "interrupted"
+            kind: Loss = "died" if worker.stopping is None else "interrupted"
             tell(self._lost(worker, _cause(worker.process.exitcode), kind))
             return
         if isinstance(message, OutOfStorage):

@@ -1,4 +1,4 @@
-"""What a worker process does: one cell, from the parcel of data to the record that it sends back."""
+"""What a worker process does: one cell, from the parcel of data to the record it sends back."""
 
 import os
 import signal

@@ -12,8 +12,8 @@ import yaml
 from distillbench.bench.plan import Job
 from distillbench.bench.preflight import prepare
 from distillbench.bench.records import Record
-from distillbench.bench.runner import Outcome, run_plan
-from distillbench.bench.suite import load_suite
+from distillbench.bench.runner import Outcome, Where, run_plan
+from distillbench.bench.suite_file import load_suite
 
 TINY: dict[str, Any] = {
     "name": "tiny",
@@ -36,19 +36,27 @@ class Silent:
     def __init__(self) -> None:
         self.reused = 0
         self.ran: list[str] = []
+        self.retries: list[str] = []
+        self.warnings: list[str] = []
         self.measured = False
 
-    def planned(self, jobs: tuple[Job, ...], finished: int) -> None:
+    def planned(self, jobs: tuple[Job, ...], finished: int, slots: int) -> None:
         self.reused = finished
 
-    def started(self, job: Job) -> None:
-        self.ran.append(job.cell.id)
+    def started(self, cell: str) -> None:
+        self.ran.append(cell)
 
-    def epoch(self, job: Job, number: int) -> None:
+    def epoch(self, cell: str, number: int) -> None:
         pass
+
+    def retried(self, cell: str, cause: str) -> None:
+        self.retries.append(cell)
 
     def ended(self, record: Record) -> None:
         pass
+
+    def warned(self, message: str) -> None:
+        self.warnings.append(message)
 
     def measuring(self) -> None:
         self.measured = True
@@ -78,7 +86,12 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
             del sys.modules[name]
 
 
-def run_suite(suite: Path, directory: Path, listener: Silent | None = None) -> Outcome:
-    """Run a suite's file on the CPU."""
+INLINE = Where("inline")
+
+
+def run_suite(
+    suite: Path, directory: Path, listener: Silent | None = None, where: Where = INLINE
+) -> Outcome:
+    """Run a suite's file on the CPU, in this process unless said otherwise."""
     plan = prepare(load_suite(str(suite)), None, "cpu")
-    return run_plan(plan, directory, "test", listener or Silent())
+    return run_plan(plan, directory, "test", listener or Silent(), where)

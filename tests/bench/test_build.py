@@ -10,7 +10,7 @@ from distillbench.bench.build import build_method, build_model, build_task
 from distillbench.bench.errors import ConfigError
 from distillbench.bench.preflight import choose_device, prepare
 from distillbench.bench.specs import MethodSpec, ModelSpec, TaskSpec
-from distillbench.bench.suite import load_suite
+from distillbench.bench.suite_file import load_suite
 from distillbench.bench.tasks.task import Task, tensor_task
 from distillbench.distill import KD, Tensors
 from distillbench.distill.checkpoint import digest, save_weights

@@ -15,7 +15,7 @@ from torchvision.datasets import CIFAR10, CIFAR100
 from distillbench.bench.errors import ConfigError
 from distillbench.bench.preflight import prepare
 from distillbench.bench.runner import run_plan
-from distillbench.bench.suite import SUITES, load_suite
+from distillbench.bench.suite_file import SUITES, load_suite
 from distillbench.bench.tasks import cifar
 from distillbench.bench.tasks.task import Task
 from distillbench.distill import Tensors

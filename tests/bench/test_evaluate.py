@@ -13,7 +13,7 @@ from distillbench.bench.evaluate import rate
 from distillbench.bench.measures import GROUPS, MEASURES, chosen
 from distillbench.bench.predictions import load_predictions, save_predictions
 from distillbench.bench.records import Run, load_run
-from distillbench.bench.suite import load_suite
+from distillbench.bench.suite_file import load_suite
 from distillbench.distill.method import Head
 from distillbench.distill.teacher import Predictions
 

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from tests.bench.conftest import TINY
 
 from distillbench.bench.plan import Plan, make_plan
@@ -19,7 +20,8 @@ def task(data: Tensors) -> Task:
 
 
 def plan(task: Task, **changes: Any) -> Plan:
-    return make_plan(Suite.model_validate({**copy.deepcopy(TINY), **changes}), task)
+    suite = Suite.model_validate({**copy.deepcopy(TINY), **changes})
+    return make_plan(suite, task, torch.device("cpu"))
 
 
 def keys(made: Plan) -> list[str]:

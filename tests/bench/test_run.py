@@ -6,12 +6,12 @@ from pathlib import Path
 import torch
 from tests.bench.conftest import TINY, Silent, WriteSuite, run_suite
 
-from distillbench.bench import cell
 from distillbench.bench.build import build_model
 from distillbench.bench.measures import MEASURES, chosen
 from distillbench.bench.preflight import prepare
 from distillbench.bench.runner import Outcome
-from distillbench.bench.suite import load_suite
+from distillbench.bench.suite_file import load_suite
+from distillbench.bench.teacher import load_teacher
 from distillbench.distill.checkpoint import digest
 
 
@@ -128,7 +128,7 @@ def test_the_teacher_ends_as_it_began(write_suite: WriteSuite, tmp_path: Path) -
     plan = prepare(load_suite(str(suite)), None, "cpu")
     weights = outcome.run.records["big-s0"].weights
     assert weights is not None
-    assert digest(cell.load_teacher(plan, tmp_path / "run").network.module) == weights.digest
+    assert digest(load_teacher(plan.context, tmp_path / "run").network.module) == weights.digest
 
 
 def test_threads_are_restored(write_suite: WriteSuite, tmp_path: Path) -> None:

@@ -5,7 +5,8 @@ import pytest
 from tests.bench.conftest import TINY, WriteSuite
 
 from distillbench.bench.errors import ConfigError
-from distillbench.bench.suite import Suite, load_suite, suite_names
+from distillbench.bench.suite import Suite
+from distillbench.bench.suite_file import load_suite, suite_names
 
 TEXT = """\
 name: tiny
