@@ -3,8 +3,11 @@
 import typer
 
 from distillbench.bench.commands.check import check
+from distillbench.bench.commands.compare import compare
 from distillbench.bench.commands.evaluate import evaluate
+from distillbench.bench.commands.export import export
 from distillbench.bench.commands.list import list_names
+from distillbench.bench.commands.power import power
 from distillbench.bench.commands.profile import profile
 from distillbench.bench.commands.report import report
 from distillbench.bench.commands.run import run
@@ -18,7 +21,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-for command in (run, report, evaluate, profile, check):
+for command in (run, report, compare, power, export, evaluate, profile, check):
     app.command()(command)
 app.command(name="list")(list_names)
 

@@ -24,7 +24,7 @@ def sentences(run: Run, summary: pd.DataFrame) -> list[str]:
     """Return the opening of a report as plain text, one sentence each."""
     rows = summary.to_dict("records")
     teacher = next((row for row in rows if row["kind"] == "teacher"), None)
-    best = _best(rows)
+    best = best_row(rows)
     if best is None:
         return ["No student has a result yet.", _failures(run)]
     found = [
@@ -38,7 +38,8 @@ def sentences(run: Run, summary: pd.DataFrame) -> list[str]:
     return [sentence for sentence in found if sentence]
 
 
-def _best(rows: list[Row]) -> Row | None:
+def best_row(rows: list[Row]) -> Row | None:
+    """Return the student with the best mean; None where none finished."""
     finished = [row for row in rows if row["kind"] == "student" and estimate(row, "score")]
     if not finished:
         return None

@@ -11,13 +11,19 @@ from distillbench.bench.statistics.paired import (
     sign_flip_p,
 )
 from distillbench.bench.statistics.power import detectable, seeds_needed
-from distillbench.bench.statistics.quantiles import SAMPLES_NEEDED, quantile
+from distillbench.bench.statistics.proportions import mcnemar, wilson
+from distillbench.bench.statistics.quantiles import SAMPLES_NEEDED, median_interval, quantile
+from distillbench.bench.statistics.ranks import FEWEST_BLOCKS, Ranks, rank
+from distillbench.bench.statistics.unpaired import Unpaired, welch
 from distillbench.bench.statistics.verdicts import Verdict, judge
 
 __all__ = [
+    "FEWEST_BLOCKS",
     "LEVEL",
     "SAMPLES_NEEDED",
     "Estimate",
+    "Ranks",
+    "Unpaired",
     "Verdict",
     "detectable",
     "equivalence_p",
@@ -25,11 +31,16 @@ __all__ = [
     "hypervolume",
     "improvement",
     "judge",
+    "mcnemar",
+    "median_interval",
     "paired_difference",
     "paired_t_p",
     "pareto_front",
     "quantile",
+    "rank",
     "seeds_needed",
     "sign_flip_p",
     "t_interval",
+    "welch",
+    "wilson",
 ]

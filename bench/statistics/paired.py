@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from distillbench.bench.statistics.intervals import LEVEL, Estimate, t_interval
+from distillbench.bench.statistics.proportions import wilson
 
 MOST_FLIPPED = 20
 """Differences up to which all 2 ** n patterns of signs are listed: a million sums, 8 MB."""
@@ -126,17 +127,12 @@ def improvement(differences: Sequence[float], level: float = LEVEL) -> Estimate:
     """Return the probability that a seed is better than its pair, with Wilson's interval.
 
     An equal pair counts half (Bouthillier et al., "Accounting for Variance in Machine Learning
-    Benchmarks", 2021, test this probability). Wilson, "Probable inference", 1927.
+    Benchmarks", 2021, test this probability).
 
     Args:
         differences: (n,) finite numbers, n at least 1, positive where better.
         level: Confidence level, between 0 and 1.
     """
-    from scipy.special import ndtri
-
     n = len(differences)
-    share = sum(1.0 if one > 0 else 0.5 if one == 0 else 0.0 for one in differences) / n
-    z = float(ndtri((1 + level) / 2))
-    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    return Estimate(share, max(0.0, centre - half), min(1.0, centre + half), n, None)
+    wins = sum(1.0 if one > 0 else 0.5 if one == 0 else 0.0 for one in differences)
+    return wilson(wins, n, level)

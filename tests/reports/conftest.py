@@ -43,6 +43,7 @@ class Plan:
         timed: Latency samples of each model and batch size.
         metrics: The measures that are kept; None for all.
         varied: Whether seeds differ.
+        noise: Another number gives each method other chances of its own.
         suite: Further keys of the suite.
     """
 
@@ -59,6 +60,7 @@ class Plan:
     costs: bool = True
     metrics: tuple[str, ...] | None = None
     varied: bool = True
+    noise: int = 0
     suite: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -155,7 +157,7 @@ def _record(plan: Plan, cell: Cell) -> Record:
         status="done",
         training=_training(cell),
         quality=_quality(plan, cell),
-        weights=WeightsFile(file=cell.weights_file, bytes=1000, digest="ab" * 32),
+        weights=WeightsFile(file=cell.weights_file, bytes=1000, sha256="cd" * 32, digest="ab" * 32),
         started=STARTED,
         seconds=4.5,
     )
@@ -197,7 +199,8 @@ def _quality(plan: Plan, cell: Cell) -> dict[str, dict[str, dict[str, float | No
     # What the seed gives is common to all methods; what is left is each method's own.
     seed = cell.seed if plan.varied else 0
     common = np.random.default_rng([seed, len(cell.model)]).standard_normal()
-    own = np.random.default_rng([seed, len(cell.method or "")]).standard_normal()
+    chances = [seed, len(cell.method or ""), *([plan.noise] if plan.noise else [])]
+    own = np.random.default_rng(chances).standard_normal()
     top1 = base + gain + 0.003 * common + 0.001 * own
     return {
         split: {head.name: _kept(plan, _metrics(head, cell, top1 + lift)) for head in plan.heads}

@@ -1,0 +1,162 @@
+"""Two runs side by side: regressions, what differs in hardware or task, and the command."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from distillbench.bench.cli import app
+from distillbench.bench.records import Run
+from distillbench.reports.comparison import Limits, compare, comparison_document
+from distillbench.reports.formats import markdown
+from distillbench.reports.numbers import MINUS, TIMES
+
+Build = Callable[..., Run]
+WORSE = {"mlp-small": (0.925, 0.03), "cnn-tiny": (0.969, 0.11)}
+HOSTILE = "<script>alert(1)</script>|`x`"
+
+
+def told(first: Run, second: Run, limits: Limits | None = None) -> str:
+    return markdown(comparison_document(compare(first, second, limits)))
+
+
+def test_a_run_is_no_regression_of_itself(run: Run) -> None:
+    found = compare(run, run)
+    assert (found.regressions, found.remarks, found.missing) == ((), (), ())
+    assert {row.word for row in found.changes} == {"inconclusive", None}
+    limits = f"limits: 0.5 points of test top-1, 1.10 {TIMES} latency"
+    assert f"No regression beyond noise ({limits})." in told(run, run)
+
+
+def test_a_drop_beyond_noise_is_a_regression(build: Build) -> None:
+    found = compare(build(), build(students=WORSE, noise=1))
+    assert len(found.regressions) == 4
+    assert found.regressions[0].startswith(f"mlp-small with none: test top-1 changed by {MINUS}2.91 [")
+    words = {row.word for row in found.changes if row.model == "mlp-small"}
+    assert words == {"worse"}
+
+
+def test_a_drop_within_the_limit_is_none(build: Build) -> None:
+    assert not compare(
+        build(), build(students=WORSE, noise=1), Limits(accuracy_drop=3.5)
+    ).regressions
+
+
+def test_a_gain_is_none(build: Build) -> None:
+    assert not compare(build(students=WORSE, noise=1), build()).regressions
+
+
+def test_a_drop_within_noise_is_none(build: Build) -> None:
+    few = build(seeds=(0, 1)), build(students=WORSE, seeds=(0, 1))
+    found = compare(*few)
+    assert not found.regressions
+    assert {row.word for row in found.changes} == {None}
+    assert "9 of 9 rows have too few seeds to tell a change from noise." in told(*few)
+
+
+def test_other_seeds_are_compared_unpaired(build: Build) -> None:
+    found = compare(build(seeds=(0, 1, 2)), build(students=WORSE, seeds=(7, 8, 9)))
+    rows = {(row.model, row.method): row for row in found.changes}
+    row = rows["mlp-small", "kd"]
+    assert not row.paired
+    assert row.reason.startswith("other seeds: Welch's test, adjusted p ")
+    assert row.word == "worse"
+    assert row.change is not None
+    assert row.change.mean * 100 == pytest.approx(-3, abs=0.5)
+
+
+def test_a_slower_model_is_a_regression(build: Build) -> None:
+    first, second = build(), build()
+    cost = second.costs["cnn-tiny"]
+    slow = tuple(
+        entry.model_copy(update={"samples_ms": tuple(1.3 * ms for ms in entry.samples_ms)})
+        for entry in cost.latency
+    )
+    costs = {**second.costs, "cnn-tiny": cost.model_copy(update={"latency": slow})}
+    slower = Run(second.directory, second.manifest, second.records, costs)
+    found = compare(first, slower)
+    assert [text.partition(":")[0] for text in found.regressions] == ["cnn-tiny"] * 2
+    assert f"is 1.30 {TIMES} (at least 1.2" in found.regressions[0]
+    assert not compare(first, slower, Limits(latency_ratio=1.4)).regressions
+
+
+def test_other_hardware_is_said_and_times_are_left_out(build: Build) -> None:
+    first, second = build(), build()
+    other = {"cpu_model": "Other CPU"}
+    costs = {
+        name: cost.model_copy(update={"machine": other}) for name, cost in second.costs.items()
+    }
+    text = told(first, Run(second.directory, second.manifest, second.records, costs))
+    assert "The hardware differs (cpu: Example CPU 3000 in A, Other CPU in B)" in text
+    assert "## Latency" not in text
+    assert "## Cost of what ships" in text
+    assert "## Test top-1" in text
+
+
+def test_other_tasks_are_said_and_quality_is_left_out(build: Build) -> None:
+    text = told(build(), build(suite={"task": {"name": "mnist", "options": {}}}))
+    assert "The tasks differ (task: " in text
+    assert "## Test top-1" not in text
+    assert "## Cost of what ships" in text
+
+
+def test_cells_of_one_run_only_are_listed(build: Build) -> None:
+    second = build(methods=("none", "kd"), status={"cnn-tiny-kd-s1": "timeout"})
+    found = compare(build(methods=("none", "kd", "fitnet")), second)
+    assert ("cnn-tiny-kd-s1", "done", "timeout") in found.missing
+    assert ("cnn-tiny-fitnet-s0", "done", "not planned") in found.missing
+    assert len(found.missing) == 1 + 6
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        {"students": {}, "teacher": None},
+        {"metrics": (), "costs": False},
+        {"costs": False},
+        {"varied": False},
+    ],
+)
+def test_sparse_runs_compare(build: Build, attributes: dict[str, object]) -> None:
+    text = told(build(**attributes), build(**attributes))
+    assert "No regression beyond noise" in text
+    assert "nan" not in text
+
+
+def test_names_show_as_text(build: Build) -> None:
+    run = build(students={HOSTILE: (0.95, 0.1)})
+    text = told(run, build(students={HOSTILE: (0.95, 0.1)}))
+    assert "<script>" not in text
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;\\|\\`x\\`" in text
+
+
+@pytest.mark.parametrize("limits", [{"accuracy_drop": -0.1}, {"latency_ratio": 0.9}])
+def test_limits_are_checked(limits: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="expected"):
+        Limits(**limits)
+
+
+@pytest.mark.parametrize(("students", "code"), [({}, 0), ({"students": WORSE, "noise": 1}, 4)])
+def test_the_command_s_exit_code(
+    build: Build,
+    save: Callable[[Run], None],
+    tmp_path: Path,
+    students: dict[str, object],
+    code: int,
+) -> None:
+    folders = []
+    for name, attributes in (("a", {}), ("b", students)):
+        made = build(**attributes)
+        folder = tmp_path / name
+        folder.mkdir()
+        save(Run(folder, made.manifest, made.records, made.costs))
+        folders.append(str(folder))
+    found = CliRunner().invoke(app, ["compare", *folders])
+    assert found.exit_code == code, found.output
+    assert found.output.startswith("# Comparison: digits (A) and digits (B)")
+    limits = ["--max-accuracy-drop", "4", "--max-latency-ratio", "2"]
+    assert CliRunner().invoke(app, ["compare", *folders, *limits]).exit_code == 0
+    wrong = CliRunner().invoke(app, ["compare", *folders, "--max-latency-ratio", "0.5"])
+    assert wrong.exit_code == 2
+    assert "latency ratio is 0.5; expected 1 or more" in wrong.output

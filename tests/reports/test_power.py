@@ -1,0 +1,67 @@
+"""How many seeds a difference needs, as the command tells it."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from distillbench.bench.cli import app
+from distillbench.bench.records import Run
+from distillbench.bench.statistics import seeds_needed
+from distillbench.reports import summarize
+from distillbench.reports.document import Table
+from distillbench.reports.power import power_document
+
+
+def rows(run: Run, difference: float = 0.5) -> dict[tuple[str, str], tuple[str, ...]]:
+    block = power_document(summarize(run), difference).sections[0].blocks[0]
+    assert isinstance(block, Table)
+    return {(row[0], row[1]): row[2:] for row in block.rows}
+
+
+def test_seeds_follow_from_the_deviation_of_the_differences(run: Run) -> None:
+    found = rows(run)
+    assert len(found) == 2 * 3
+    change = {(row["model"], row["method"]): row for row in summarize(run).to_dict("records")}
+    sd = 100 * change["cnn-tiny", "kd"]["change_sd"]
+    assert found["cnn-tiny", "kd"][3:] == (
+        str(seeds_needed(0.5, sd)),
+        str(seeds_needed(0.5, sd, alpha=0.05 / 6)),
+    )
+    assert int(found["cnn-tiny", "kd"][4]) > int(found["cnn-tiny", "kd"][3])
+
+
+def test_a_tiny_difference_needs_too_many(run: Run) -> None:
+    assert rows(run, 1e-4)["cnn-tiny", "kd"][3] == "over 1000"
+
+
+@pytest.mark.parametrize(
+    ("attributes", "reason"),
+    [
+        ({"seeds": (0,)}, "unknown: under 2 pairs of seeds"),
+        ({"methods": ("kd", "fitnet")}, "unknown: under 2 pairs of seeds"),
+        ({"varied": False}, "unknown: the same on every seed"),
+    ],
+)
+def test_what_is_not_known_is_said(
+    build: Callable[..., Run], attributes: dict[str, Any], reason: str
+) -> None:
+    assert {row[3] for row in rows(build(**attributes)).values()} == {reason}
+
+
+def test_cells_that_did_not_finish_are_named(build: Callable[..., Run]) -> None:
+    found = rows(build(status={"cnn-tiny-kd-s1": "timeout"}))
+    assert found["cnn-tiny", "kd"][0] == "2/3 (1 timeout)"
+
+
+def test_the_command(run: Run, save: Callable[[Run], None]) -> None:
+    save(run)
+    found = CliRunner().invoke(app, ["power", str(run.directory), "--difference", "0.5"])
+    assert found.exit_code == 0, found.output
+    assert "Seeds that find a true difference of 0.5 points in test top-1 against none" in (
+        found.output
+    )
+    wrong = CliRunner().invoke(app, ["power", str(run.directory), "--difference", "0"])
+    assert wrong.exit_code == 2
+    assert "--difference is 0.0; expected a number above 0" in wrong.output
