@@ -17,7 +17,15 @@ from distillbench.bench.measures import chosen
 from distillbench.bench.pair import distil_student
 from distillbench.bench.plan import Context, Job
 from distillbench.bench.predictions import save_predictions
-from distillbench.bench.records import Epoch, Failure, Record, Status, Training, WeightsFile
+from distillbench.bench.records import (
+    Epoch,
+    Failure,
+    Record,
+    Status,
+    Training,
+    WeightsFile,
+    file_hash,
+)
 from distillbench.bench.teacher import Teacher, outputs_file, save_outputs
 from distillbench.distill import engine, loop
 from distillbench.distill.checkpoint import digest, save_weights
@@ -98,18 +106,27 @@ def run_cell(
             raise
         status: Status = "diverged" if isinstance(error, DivergedError) else "failed"
         return record(status, failure=failure_of(error))
-    path = directory / job.cell.weights_file
-    save_weights(network.module, path)
-    identity = digest(network.module)
+    weights = _keep(network, job, directory)
     save_predictions(own, directory / job.cell.predictions_file, context.suite.predictions)
     if teacher is None:
-        save_outputs(own, identity, directory / outputs_file(job.cell))
+        save_outputs(own, weights.digest, directory / outputs_file(job.cell))
     return record(
         "done",
         training=_summary(job, trained),
         quality=quality.values,
         undefined=quality.undefined,
-        weights=WeightsFile(file=job.cell.weights_file, bytes=path.stat().st_size, digest=identity),
+        weights=weights,
+    )
+
+
+def _keep(network: Network, job: Job, directory: Path) -> WeightsFile:
+    path = directory / job.cell.weights_file
+    save_weights(network.module, path)
+    return WeightsFile(
+        file=job.cell.weights_file,
+        bytes=path.stat().st_size,
+        sha256=file_hash(path),
+        digest=digest(network.module),
     )
 
 

@@ -31,16 +31,16 @@ from distillbench.bench.training import Training
 
 @dataclass(frozen=True)
 class Outcome:
-    """A run, how many of its cells were finished before, and why nothing was measured, if so."""
+    """A run, how many of its cells were run now, and why nothing was measured, if so."""
 
     run: Run
-    reused: int
+    trained: int
     unmeasured: str | None = None
 
     @property
-    def trained(self) -> int:
-        """How many cells were run now."""
-        return len(self.run.records) - self.reused
+    def reused(self) -> int:
+        """How many cells were finished before."""
+        return len(self.run.records) - self.trained
 
     @property
     def complete(self) -> bool:
@@ -86,10 +86,9 @@ def run_plan(
         events.append("driver", id=owner.id, host=owner.host, pid=owner.pid, command=command)
         site = _site(plan, directory, where)
         training = Training(plan, store, events, listener)
-        jobs = training.open_jobs()
-        reused = len(plan.jobs) - len(jobs)
-        listener.planned(jobs, reused, site.jobs)
-        events.append("planned", open=len(jobs), finished=reused, jobs=site.jobs)
+        jobs, finished = training.open_jobs()
+        listener.planned(jobs, finished, site.jobs)
+        events.append("planned", open=len(jobs), finished=finished, jobs=site.jobs)
         with closing(_executor(where.executor, site)) as executor:
             if jobs:
                 training.run(jobs, executor)
@@ -98,7 +97,7 @@ def run_plan(
                 unmeasured = _measure_open(plan, store, events, listener)
         shutil.rmtree(directory / "cache", ignore_errors=True)
         events.append("complete")
-    return Outcome(load_run(directory), reused, unmeasured)
+    return Outcome(load_run(directory), training.ended, unmeasured)
 
 
 def _site(plan: Plan, directory: Path, where: Where) -> Site:

@@ -4,19 +4,21 @@ They are data, checked here without importing torch.
 """
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
     BaseModel,
     ByteSize,
     ConfigDict,
     Field,
+    GetJsonSchemaHandler,
     NonNegativeFloat,
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
     model_validator,
 )
+from pydantic_core import core_schema
 
 from distillbench.bench.models import MODELS
 from distillbench.bench.registry import Registry
@@ -34,24 +36,56 @@ class Spec(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class TaskSpec(Spec):
-    """A task and its options. A name alone will do."""
+class Named(Spec):
+    """A part that reports call by a name. What it stands for will do alone, as a string.
+
+    Attributes:
+        registry: What it may stand for.
+        key: The key that says what it stands for.
+    """
+
+    registry: ClassVar[Registry]
+    key: ClassVar[str]
 
     name: str
-    options: dict[str, Any] = {}
 
     @model_validator(mode="before")
     @classmethod
     def _from_name(cls, value: object) -> object:
-        return {"name": value} if isinstance(value, str) else value
+        if isinstance(value, str):
+            return {cls.key: value, "name": value}
+        if isinstance(value, dict) and cls.key in value:
+            return {"name": value[cls.key], **value}
+        return value
 
     @model_validator(mode="after")
     def _known(self) -> Self:
-        TaskNames.check(self.name)
+        self.registry.check(getattr(self, self.key))
         return self
 
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        """Let editors know the short form too, and the names that there are."""
+        whole = handler(schema)
+        fields = handler.resolve_ref_schema(whole)
+        alone = {"anyOf": [{"enum": cls.registry.names()}, {"type": "string", "pattern": ":"}]}
+        fields["properties"][cls.key] = alone
+        fields["required"] = [cls.key]
+        return {"anyOf": [alone, whole]}
 
-class ModelSpec(Spec):
+
+class TaskSpec(Named):
+    """A task and its options."""
+
+    registry = TaskNames
+    key = "name"
+
+    options: dict[str, Any] = {}
+
+
+class ModelSpec(Named):
     """A model.
 
     Attributes:
@@ -63,26 +97,14 @@ class ModelSpec(Spec):
         recipe: What differs from the suite's recipe for this model.
     """
 
-    name: str
+    registry = ModelNames
+    key = "model"
+
     model: str
     options: dict[str, Any] = {}
     inputs: str | tuple[str, ...] | None = None
     weights: Path | None = None
     recipe: dict[str, Any] = {}
-
-    @model_validator(mode="before")
-    @classmethod
-    def _named(cls, value: object) -> object:
-        if isinstance(value, str):
-            return {"name": value, "model": value}
-        if isinstance(value, dict) and "model" in value:
-            return {"name": value["model"], **value}
-        return value
-
-    @model_validator(mode="after")
-    def _known(self) -> Self:
-        ModelNames.check(self.model)
-        return self
 
 
 class TeacherSpec(ModelSpec):
@@ -96,7 +118,7 @@ class TeacherSpec(ModelSpec):
     seed: NonNegativeInt = 0
 
 
-class MethodSpec(Spec):
+class MethodSpec(Named):
     """A method, its options and weights.
 
     Attributes:
@@ -108,26 +130,14 @@ class MethodSpec(Spec):
         students: The students that it is applied to; all where not given.
     """
 
-    name: str
+    registry = MethodNames
+    key = "method"
+
     method: str
     options: dict[str, Any] = {}
     weights: dict[str, float] = {}
     init: Literal["select"] | None = None
     students: tuple[str, ...] | None = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _named(cls, value: object) -> object:
-        if isinstance(value, str):
-            return {"name": value, "method": value}
-        if isinstance(value, dict) and "method" in value:
-            return {"name": value["method"], **value}
-        return value
-
-    @model_validator(mode="after")
-    def _known(self) -> Self:
-        MethodNames.check(self.method)
-        return self
 
 
 class MeasureSpec(Spec):

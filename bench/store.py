@@ -20,6 +20,8 @@ from distillbench.bench.records import (
     Manifest,
     Record,
     SchemaError,
+    WeightsFile,
+    file_hash,
     read_json,
     write_json,
 )
@@ -73,19 +75,31 @@ class Store:
 
         Args:
             cell: The cell.
-            teacher: Digest of the teacher's weights; None for the teacher itself.
+            teacher: Digest of the weights that a student should have learnt from. None for the
+                teacher itself, whose own weight file is read whole: every student learns from it.
         """
         record = self.record(cell)
         if record is None or record.status not in FINAL:
             return None
-        if cell.kind == "student" and record.teacher != teacher:
+        if record.teacher != teacher:
             self._warn(f"{cell.id}: the teacher's weights are others than it learnt from")
             return None
         if record.weights is None:
             return record
-        weights = self.directory / record.weights.file
-        whole = weights.is_file() and weights.stat().st_size == record.weights.bytes
-        return record if whole and (self.directory / cell.predictions_file).is_file() else None
+        kept = self._holds(record.weights, thorough=teacher is None)
+        return record if kept and (self.directory / cell.predictions_file).is_file() else None
+
+    def _holds(self, weights: WeightsFile, thorough: bool) -> bool:
+        """Return whether a weight file is there and whole; a damaged one is set aside."""
+        path = self.directory / weights.file
+        if not path.is_file():
+            return False
+        whole = path.stat().st_size == weights.bytes
+        if whole and thorough:
+            whole = file_hash(path) == weights.sha256
+        if not whole:
+            self.set_aside(weights.file)
+        return whole
 
     def clean(self) -> None:
         """Remove what a driver that died left half-written, and set damaged files aside."""

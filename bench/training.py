@@ -27,6 +27,9 @@ class Training:
         store: The run folder, which only this process writes records to.
         events: Where each message is written down.
         listener: Who hears of them.
+
+    Attributes:
+        ended: How many cells came to a record.
     """
 
     def __init__(self, plan: Plan, store: Store, events: Events, listener: Listener) -> None:
@@ -34,15 +37,22 @@ class Training:
         self._events, self._listener = events, listener
         self._jobs = {job.cell.id: job for job in plan.jobs}
         self._attempts: defaultdict[str, list[Attempt]] = defaultdict(list)
+        self.ended = 0
 
-    def open_jobs(self) -> tuple[Job, ...]:
-        """Return the jobs that have no result yet: all students where the teacher has none."""
-        plan, teacher = self._plan, self._teacher()
+    def open_jobs(self) -> tuple[tuple[Job, ...], int]:
+        """Return the jobs to run, and how many others are finished.
+
+        Where the teacher has no result, no student has.
+        """
+        plan = self._plan
+        teacher = self._store.finished(plan.teacher.cell, None)
         if teacher is None:
-            return plan.jobs
-        return tuple(
-            job for job in plan.students if self._store.finished(job.cell, teacher) is None
-        )
+            return plan.jobs, 0
+        if teacher.weights is None:
+            return (), 1  # it diverged, and there is nothing to learn from
+        known = teacher.weights.digest
+        left = [job for job in plan.students if self._store.finished(job.cell, known) is None]
+        return tuple(left), len(plan.jobs) - len(left)
 
     def run(self, jobs: tuple[Job, ...], executor: Executor) -> None:
         """Run jobs, the teacher's before any other.
@@ -91,6 +101,7 @@ class Training:
         attempts = tuple(self._attempts.pop(record.cell.id, ()))
         record = record.model_copy(update={"attempts": attempts})
         self._store.write_record(record)
+        self.ended += 1
         cause = None if record.failure is None else record.failure.message
         self._events.append(
             "ended",

@@ -10,6 +10,8 @@ FINAL: tuple[Status, ...] = ("done", "diverged")
 
 Values = dict[str, dict[str, dict[str, float | None]]]
 """Measures by split, head and name; None where one is not defined."""
+Tables = dict[str, dict[str, dict[str, Any]]]
+"""Tables and curves by split, head and name, as their reports give them."""
 
 
 class Cell(Data):
@@ -68,18 +70,22 @@ class Cell(Data):
 
 
 class Evaluation(Data):
-    """Measures that were added to a finished cell later, from its kept predictions.
+    """What was measured of a finished cell later, from its kept predictions or weights.
 
     Attributes:
         key: The cell's key.
-        quality: On the splits `validation` and `test`.
+        weights: Digest of the weights that it is about; of others it counts as absent.
+        quality: On the splits `validation` and `test`, and on `test:CORRUPTION:SEVERITY`.
         undefined: Why a value is None, by `split.head.measure`.
+        tables: On the splits `validation` and `test`.
     """
 
     schema_version: Literal[2] = 2
     key: str
+    weights: str
     quality: Values
     undefined: dict[str, str]
+    tables: Tables = {}
 
 
 class Failure(Data):
@@ -137,10 +143,17 @@ class Training(Data):
 
 
 class WeightsFile(Data):
-    """A weight file: its path below the run folder, and the digest of the state it holds."""
+    """A weight file.
+
+    Attributes:
+        file: Its path below the run folder.
+        sha256: Of the file.
+        digest: Of the parameters and buffers that it holds.
+    """
 
     file: str
     bytes: int
+    sha256: str
     digest: str
 
 

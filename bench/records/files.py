@@ -39,6 +39,12 @@ def file_name(folder: str, name: str, key: str, suffix: str) -> str:
     return f"{folder}/{re.sub(r'[^A-Za-z0-9._-]+', '_', name)}-{key[:8]}.{suffix}"
 
 
+def file_hash(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes, as hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def write_json(path: Path, data: BaseModel) -> None:
     """Write a file so that it is whole or absent.
 

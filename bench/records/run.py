@@ -55,7 +55,7 @@ class Run:
 
     Attributes:
         records: By cell id; a cell without a record has not run yet.
-        evaluations: Measures that were added later, by cell id.
+        evaluations: What was measured later of the weights that the records name, by cell id.
         costs: By what ships, as cells name it.
         damaged: Files below the run folder that are not what was written; they count as absent.
     """
@@ -105,11 +105,17 @@ def load_run(directory: Path) -> Run:
         return found
 
     cells = manifest.cells
+    records = read({cell.id: cell.file for cell in cells}, Record)
+    later = read({cell.id: cell.evaluation_file for cell in cells}, Evaluation)
     return Run(
         directory,
         manifest,
-        read({cell.id: cell.file for cell in cells}, Record),
+        records,
         read(manifest.costs, Cost),
-        read({cell.id: cell.evaluation_file for cell in cells}, Evaluation),
+        {cell: one for cell, one in later.items() if one.weights == _digest(records.get(cell))},
         tuple(damaged),
     )
+
+
+def _digest(record: Record | None) -> str | None:
+    return record.weights.digest if record and record.weights else None

@@ -7,7 +7,6 @@ import pytest
 from tests.bench.conftest import WriteSuite
 from typer.testing import CliRunner, Result
 
-from distillbench.bench import runner as bench_runner
 from distillbench.bench.cli import app
 from distillbench.bench.errors import Exit
 from distillbench.distill.methods import METHODS
@@ -98,8 +97,8 @@ def test_run_and_report(
     def refuse(*arguments: object) -> None:
         raise AssertionError("a report trains and measures nothing")
 
-    monkeypatch.setattr(bench_runner, "run_cell", refuse)
-    monkeypatch.setattr(bench_runner, "measure_costs", refuse)
+    monkeypatch.setattr("distillbench.bench.cell.run_cell", refuse)
+    monkeypatch.setattr("distillbench.bench.runner.measure_costs", refuse)
     (out / "report.md").unlink()
     result = call("report", out)
     assert result.exit_code == Exit.DONE
@@ -190,7 +189,7 @@ def test_an_interrupt(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(*arguments: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("distillbench.bench.suite.load_suite", interrupt)
+    monkeypatch.setattr("distillbench.bench.suite_file.load_suite", interrupt)
     result = call("check", "digits")
     assert result.exit_code == Exit.INTERRUPTED
     assert "finished cells are kept" in result.stderr

@@ -1,14 +1,15 @@
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.bench.conftest import TINY, Silent, WriteSuite, run_suite
 
-from distillbench.bench.errors import ConfigError
 from distillbench.bench.records import Record, read_json
 from distillbench.bench.runner import Outcome
 
 MODULE = """\
+from collections.abc import Callable
 from pathlib import Path
 from torch import nn
 
@@ -112,10 +113,19 @@ def test_every_earlier_failure_is_kept(write_suite: WriteSuite, here: Path) -> N
     assert len(list((here / "run" / "records").glob("odd-none-s0-*.json"))) == 3
 
 
-def test_damaged_weights_of_the_teacher_are_named(write_suite: WriteSuite, tmp_path: Path) -> None:
+@pytest.mark.parametrize("change", [lambda raw: b"torn", lambda raw: raw[:-1] + b"\xff"])
+def test_damaged_weights_of_the_teacher_are_set_aside_and_trained_again(
+    write_suite: WriteSuite, tmp_path: Path, change: Callable[[bytes], bytes]
+) -> None:
     outcome = run_suite(write_suite(), tmp_path / "run")
     made = outcome.run.records["big-s0"].weights
     assert made is not None
-    (tmp_path / "run" / made.file).write_bytes(b"torn")
-    with pytest.raises(ConfigError, match=r"big-s0-.*\.safetensors"):
-        run_suite(write_suite(seeds=[0, 1]), tmp_path / "run")
+    path = tmp_path / "run" / made.file
+    damaged = change(path.read_bytes())
+    path.write_bytes(damaged)
+    listener = Silent()
+    again = run_suite(write_suite(), tmp_path / "run", listener)
+    assert listener.ran == ["big-s0"], "the same weights came out, so the students are good"
+    assert again.complete
+    assert [path.read_bytes() for path in (tmp_path / "run" / "damaged").iterdir()] == [damaged]
+    assert "damaged" in listener.warnings[0]

@@ -8,8 +8,11 @@ from distillbench.bench.errors import ConfigError
 from distillbench.bench.records import (
     MANIFEST,
     Cell,
+    DamagedError,
     Epoch,
+    Evaluation,
     Record,
+    SchemaError,
     file_name,
     load_run,
     read_json,
@@ -17,6 +20,7 @@ from distillbench.bench.records import (
 )
 
 EPOCH = Epoch(number=1, losses={"ce": 0.5}, score=None, seconds=1.0)
+EVALUATION = Evaluation(key="k", quality={"test": {"label": {"top1": 0.5}}}, undefined={})
 
 
 def cell(model: str = "small", method: str | None = "kd") -> Cell:
@@ -70,21 +74,47 @@ def test_no_file_is_none(tmp_path: Path) -> None:
     assert read_json(tmp_path / "none.json", Epoch) is None
 
 
-@pytest.mark.parametrize(
-    ("content", "said"),
-    [
-        (b"", "the file"),
-        (b'{"number": 1', "the file"),
-        (b"\xff\xfe", "the file"),
-        (b'{"number": "one", "losses": {}, "score": null, "seconds": 1}', "number"),
-        (b'{"number": 1, "losses": {}, "score": null, "seconds": 1, "more": 1}', "more"),
-    ],
-)
-def test_a_damaged_file_is_named(tmp_path: Path, content: bytes, said: str) -> None:
-    path = tmp_path / "epoch.json"
-    path.write_bytes(content)
-    with pytest.raises(ConfigError, match=rf"epoch\.json is no valid epoch: {said}: .*move the"):
-        read_json(path, Epoch)
+def changes(raw: bytes) -> dict[str, bytes]:
+    middle = len(raw) // 2
+    return {
+        "emptied": b"",
+        "cut": raw[:middle],
+        "cut at the end": raw[:-1],
+        "a bit": raw[:middle] + bytes([raw[middle] ^ 1]) + raw[middle + 1 :],
+        "a bit of the checksum": raw[:30] + bytes([raw[30] ^ 1]) + raw[31:],
+        "more": raw + b" ",
+        "no text": b"\xff\xfe",
+        "no checksum": b'{"number": 1, "losses": {}, "score": null, "seconds": 1}',
+    }
+
+
+@pytest.mark.parametrize("name", changes(b"-" * 100))
+def test_a_damaged_file_is_named(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "evaluation.json"
+    write_json(path, EVALUATION)
+    path.write_bytes(changes(path.read_bytes())[name])
+    with pytest.raises(DamagedError, match=r"evaluation\.json is damaged: its checksum"):
+        read_json(path, Evaluation)
+
+
+def test_every_bit_counts(tmp_path: Path) -> None:
+    path = tmp_path / "evaluation.json"
+    write_json(path, EVALUATION)
+    raw = path.read_bytes()
+    for place in range(len(raw)):
+        path.write_bytes(raw[:place] + bytes([raw[place] ^ 4]) + raw[place + 1 :])
+        with pytest.raises(DamagedError):
+            read_json(path, Evaluation)
+
+
+def test_another_version_is_no_damage(tmp_path: Path) -> None:
+    path = tmp_path / "evaluation.json"
+    path.write_text('{"schema_version": 1, "key": "k", "quality": {}, "undefined": {}}')
+    with pytest.raises(SchemaError, match=r"version 1 .* and 2 is expected; run `distillbench mig"):
+        read_json(path, Evaluation)
+    write_json(path, EPOCH)
+    with pytest.raises(SchemaError, match=r"evaluation\.json is no evaluation that this version"):
+        read_json(path, Evaluation)
 
 
 def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
