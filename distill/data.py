@@ -147,6 +147,8 @@ class Tensors:
 
     def batches(self, order: Tensor, batch_size: int) -> Iterator[Samples]:
         """Give the rows `order`, (M,), in batches of `batch_size`, the last one short."""
+        if len(order) == 0:  # which `split` would give as one batch without rows
+            return
         for index in torch.split(order.to(self.device), batch_size):
             targets = {name: target.index_select(0, index) for name, target in self.targets.items()}
             yield Samples(_take(self.inputs, index), targets, index)

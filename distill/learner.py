@@ -146,7 +146,9 @@ class Learner:
             method.load_state_dict(own)
         self._optimizer.load_state_dict(state["optimizer"])
         self.method.moved = state["moved"]
-        self._waiting.update({name: list(terms) for name, terms in state["waiting"].items()})
+        device = self._parameters[0].device
+        for name, terms in state["waiting"].items():
+            self._waiting[name] = list(terms.to(device))
         self._sums.update(state["sums"])
         self._steps = state["steps"]
 

@@ -93,7 +93,8 @@ class Loop:
             raise ValueError("the recipe selects the best epoch, which needs a validation score")
         self._network, self._data, self._recipe = network, data, recipe
         self._score, self._on_epoch = score, on_epoch
-        self._checkpoint = checkpoints.next() if checkpoints else None
+        self._checkpoints = checkpoints
+        self._checkpoint: Checkpoint | None = None
         self._view = build_view(recipe.augment, recipe.seed)
         self._steps_per_epoch = len(data) // recipe.batch_size
         self._order = torch.Generator().manual_seed(derive(recipe.seed, "order"))
@@ -145,6 +146,8 @@ class Loop:
         method, shipped = learner.method, learner.method.shipped(learner.network.module)
         self._learners, self._moved = (*others, learner), moved
         self._settle(method, learner.network)
+        if self._checkpoints is not None:
+            self._checkpoint = self._checkpoints.next(self._identity(learner))
         place = self._resume()
         with learner.taps:
             for epoch in range(place.epoch, self._recipe.epochs):
@@ -218,6 +221,15 @@ class Loop:
             self._rows()
         return place
 
+    def _identity(self, learner: Learner) -> str:
+        """Describe a training as far as the engine knows it, so that no other takes it up."""
+        shapes = {
+            name: tuple(value.shape) for name, value in learner.network.module.state_dict().items()
+        }
+        method = type(learner.method).__qualname__
+        recipe = self._recipe.model_dump_json()
+        return f"{recipe} {len(self._data)} {method} {sorted(learner.weights.items())} {shapes}"
+
     def _save(self, checkpoint: Checkpoint, place: Place) -> None:
         checkpoint.save(
             {
@@ -239,7 +251,7 @@ class Loop:
         if self._score is None:
             return None
         shipped.eval()
-        score = self._score(shipped)
+        score = float(self._score(shipped))
         if self._recipe.select == "best" and (self._best is None or score > self._best[0]):
             self._best = (score, epoch + 1, copy.deepcopy(shipped.state_dict()))
         return score

@@ -137,7 +137,8 @@ class Method(nn.Module):
     """One distillation objective.
 
     Subclasses take their hyper-parameters as keyword-only constructor arguments, with the defaults
-    of the paper, and check them there.
+    of the paper, and check them there. What changes from step to step is held in parameters,
+    buffers or `get_extra_state`, so that checkpoints have it; chance is torch's global generators.
 
     Attributes:
         family: What the method compares. A response method or a control is called once per head,

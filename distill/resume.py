@@ -1,13 +1,16 @@
 """Checkpoints inside a training: stopped after any step, it ends with the same bits.
 
 A checkpoint holds all that the next step depends on: weights, buffers, what the optimiser
-remembers, the order of the rows, the random generators. It is data alone, and is loaded as such.
+remembers, where in the order of rows it stands, torch's generators. It is data alone, and is loaded
+as such.
 """
 
+import hashlib
 import threading
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +19,9 @@ import torch
 from distillbench.distill.files import whole_file
 
 State = dict[str, Any]
+
+LEAST_PAUSE = 50
+"""Times as long as writing a checkpoint took pass before the next one: they cost 2 % at most."""
 
 
 class Interrupted(Exception):  # noqa: N818  (it is no error)
@@ -31,9 +37,10 @@ class Checkpoints:
     Args:
         folder: Where the files go; made when the first one is written.
         stop: Set from outside to have the running training stop after its step.
-        identity: Names what is trained. A checkpoint of another identity is not taken.
+        identity: Names what the engine cannot see by itself: data, teacher, initial weights, the
+            method's options. A checkpoint of another identity is not taken.
         every_seconds: Shortest time between two checkpoints, which are written at the ends of
-            epochs; 0 for every epoch.
+            epochs; longer where writing takes more than 2 % of it. 0 writes one at each epoch.
     """
 
     def __init__(
@@ -49,11 +56,15 @@ class Checkpoints:
         self._identity, self._every = identity, every_seconds
         self._started = 0
 
-    def next(self) -> "Checkpoint":
-        """Return the checkpoint of the training that starts now."""
+    def next(self, training: str = "") -> "Checkpoint":
+        """Return the checkpoint of the training that starts now.
+
+        Args:
+            training: What the engine knows of it, which becomes a part of its identity.
+        """
         number, self._started = self._started, self._started + 1
-        path = self.folder / f"{number}.pt"
-        return Checkpoint(path, self._stop, f"{self._identity} {number}", self._every)
+        whole = hashlib.sha256(f"{self._identity}\n{number}\n{training}".encode()).hexdigest()
+        return Checkpoint(self.folder / f"{number}.pt", self._stop, whole, self._every)
 
 
 class Checkpoint:
@@ -63,7 +74,7 @@ class Checkpoint:
         self, path: Path, stop: threading.Event, identity: str, every_seconds: float
     ) -> None:
         self._path, self._stop, self._identity = path, stop, identity
-        self._every, self._last = every_seconds, time.monotonic()
+        self._pause, self._last = every_seconds, time.monotonic()
 
     @property
     def stopping(self) -> bool:
@@ -73,7 +84,7 @@ class Checkpoint:
     @property
     def due(self) -> bool:
         """Whether the last checkpoint is long enough ago."""
-        return time.monotonic() - self._last >= self._every
+        return time.monotonic() - self._last >= self._pause
 
     def save(self, state: Mapping[str, Any]) -> None:
         """Write a state, so that the file is whole or absent.
@@ -81,10 +92,14 @@ class Checkpoint:
         Raises:
             OSError: It cannot be written; the checkpoint before it still stands.
         """
+        began = time.monotonic()
         whole = {"identity": self._identity, "generators": _generators(), **state}
-        with whole_file(self._path) as partial, partial.open("wb") as file:
+        path = self._path
+        with _storage_errors(path), whole_file(path) as partial, partial.open("wb") as file:
             torch.save(whole, file)
         self._last = time.monotonic()
+        if self._pause:
+            self._pause = max(self._pause, LEAST_PAUSE * (self._last - began))
 
     def load(self) -> State | None:
         """Return the state that was written; None where there is none of this training.
@@ -92,25 +107,38 @@ class Checkpoint:
         The random generators stand as they stood when it was written.
         """
         try:
-            state: State = torch.load(self._path, map_location="cpu", weights_only=True)
+            state = torch.load(self._path, map_location="cpu", weights_only=True)
         except FileNotFoundError:
             return None
         except Exception as error:  # a damaged file may fail in any way
             warnings.warn(f"{self._path} is no checkpoint, starting anew: {error}", stacklevel=2)
             return None
-        if state.get("identity") != self._identity:
+        if not isinstance(state, dict) or state.get("identity") != self._identity:
             warnings.warn(f"{self._path} is of another training, starting anew", stacklevel=2)
             return None
         _restore(state["generators"])
         return state
 
 
+@contextmanager
+def _storage_errors(path: Path) -> Iterator[None]:
+    """Name the file in what its storage raises, which torch hides behind an error of its own."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        cause = error if isinstance(error, OSError) else error.__context__
+        if isinstance(cause, OSError):
+            raise OSError(cause.errno, cause.strerror, str(path)) from error
+        raise
+
+
 def _generators() -> dict[str, Any]:
-    devices = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
+    used = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    devices = torch.cuda.get_rng_state_all() if used else []
     return {"cpu": torch.get_rng_state(), "cuda": devices}
 
 
 def _restore(states: Mapping[str, Any]) -> None:
     torch.set_rng_state(states["cpu"])
     if states["cuda"]:
-        torch.cuda.set_rng_state_all(states["cuda"])
+        torch.cuda.set_rng_state_all(states["cuda"][: torch.cuda.device_count()])

@@ -44,7 +44,7 @@ class BAN(Procedure):
         """Train the generations one after the other."""
         data, recipe, score = setting.data, setting.recipe, setting.score
         last = setting.fresh(1)
-        trained = train(last, data, recipe, score=score)
+        trained = train(last, data, recipe, score=score, checkpoints=setting.checkpoints)
         seconds = trained.seconds
         for number in range(1, self.generations + 1):
             final = number == self.generations
@@ -58,6 +58,7 @@ class BAN(Procedure):
                 weights={**self.default_weights, **setting.weights},
                 score=score,
                 on_epoch=setting.on_epoch if final else None,
+                checkpoints=setting.checkpoints,
             )
             last = student
             seconds += 0.0 if final else trained.seconds
