@@ -29,8 +29,12 @@ if TYPE_CHECKING:
     )
     from distillbench.metrics.comparison import LatencyComparison, ModelLatency, compare_latency
     from distillbench.metrics.composites import distillation_score, information_density, net_score
-    from distillbench.metrics.confusion import confusion_matrix
-    from distillbench.metrics.corruption_error import corruption_errors, mean_corruption_error
+    from distillbench.metrics.confusion import confusion_matrix, confusions
+    from distillbench.metrics.corruption_error import (
+        corruption_errors,
+        mean_corruption_error,
+        mean_under_corruption,
+    )
     from distillbench.metrics.corruptions import CORRUPTIONS, SEVERITIES, corrupt
     from distillbench.metrics.cross_check import CrossCheck
     from distillbench.metrics.divergence import (
@@ -116,10 +120,14 @@ _HOME = {
         "information_density",
         "net_score",
     ),
-    "confusion": ("confusion_matrix",),
+    "confusion": (
+        "confusion_matrix",
+        "confusions",
+    ),
     "corruption_error": (
         "corruption_errors",
         "mean_corruption_error",
+        "mean_under_corruption",
     ),
     "corruptions": (
         "CORRUPTIONS",
@@ -233,6 +241,7 @@ __all__ = [
     "compare_latency",
     "compression",
     "confusion_matrix",
+    "confusions",
     "corrupt",
     "corruption_errors",
     "count_macs",
@@ -252,6 +261,7 @@ __all__ = [
     "macro_f1",
     "mean_absolute_error",
     "mean_corruption_error",
+    "mean_under_corruption",
     "measure_churn",
     "measure_energy",
     "measure_error_transfer",

@@ -41,6 +41,7 @@ def check_labels(target: Tensor, logits: Tensor) -> None:
         raise ValueError(
             f"target has shape {tuple(target.shape)}: expected ({rows},), "
             f"one class index for each of the {rows} rows of logits"
+            + unmatched("target", target, "logits", logits)
         )
     if target.is_floating_point() or target.is_complex() or target.dtype == torch.bool:
         raise ValueError(f"target has dtype {target.dtype}: expected integer class indices")
@@ -59,7 +60,17 @@ def check_same_shape(name: str, values: Tensor, other_name: str, other: Tensor) 
         raise ValueError(
             f"{name} has shape {tuple(values.shape)} and {other_name} {tuple(other.shape)}: "
             "expected the same, row by row over the same split"
+            + unmatched(name, values, other_name, other)
         )
+
+
+def unmatched(name: str, values: Tensor, other_name: str, other: Tensor) -> str:
+    """Return which row of the longer tensor is the first without a partner; nothing if none is."""
+    lengths = {name: len(values) if values.ndim else 0, other_name: len(other) if other.ndim else 0}
+    short, long = sorted(lengths, key=lambda one: lengths[one])
+    if lengths[short] == lengths[long]:
+        return ""
+    return f"; row {lengths[short]} of {long} is the first that {short} lacks"
 
 
 def check_pair(student_logits: Tensor, teacher_logits: Tensor) -> None:

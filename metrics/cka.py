@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from distillbench.metrics.amounts import UndefinedError
-from distillbench.metrics.checks import check_features
+from distillbench.metrics.checks import check_features, unmatched
 from distillbench.metrics.report import Report
 
 MIN_ROWS = 4
@@ -65,6 +65,7 @@ def linear_cka(
         raise ValueError(
             f"student_features has {available} rows and teacher_features {len(teacher_features)}: "
             "expected the same, row by row over the same split"
+            + unmatched("student_features", student_features, "teacher_features", teacher_features)
         )
     if samples < MIN_ROWS:
         raise ValueError(f"samples is {samples}: expected at least {MIN_ROWS}")

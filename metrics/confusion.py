@@ -46,6 +46,25 @@ def confusion_matrix(logits: Tensor, target: Tensor) -> Tensor:
     return cells.reshape(classes, classes).cpu()
 
 
+def confusions(logits: Tensor, target: Tensor) -> tuple[tuple[int, int, int], ...]:
+    """Return label, predicted class and rows, for each pair that occurs, in that order.
+
+    It is the confusion matrix without its zeros, at most N entries for any number of classes.
+
+    Args:
+        logits: (N, C) class scores of the whole split.
+        target: (N,) class indices.
+
+    Raises:
+        ValueError: for a row that cannot be scored.
+    """
+    label, predicted = _decisions(logits, target)
+    classes = logits.shape[1]
+    pairs, rows = torch.unique(label * classes + predicted, return_counts=True)
+    counts = zip(pairs.tolist(), rows.tolist(), strict=True)
+    return tuple((*divmod(pair, classes), count) for pair, count in counts)
+
+
 def tally(logits: Tensor, target: Tensor) -> Tally:
     """Return the sums of rows, of columns and the diagonal of the confusion matrix.
 

@@ -1,4 +1,4 @@
-"""Mean corruption error: how much worse than its teacher a student gets on corrupted images."""
+"""Robustness in one figure: means under corruption, and errors relative to the teacher's."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from distillbench.metrics.amounts import UndefinedError, check_share
 
 Errors = Mapping[str, Sequence[float]]
-"""Error rates in [0, 1] at the severities, by corruption."""
+"""Shares in [0, 1], mostly error rates, at the severities, by corruption."""
 
 
 def corruption_errors(errors: Errors, reference_errors: Errors) -> dict[str, float]:
@@ -46,6 +46,31 @@ def mean_corruption_error(errors: Errors, reference_errors: Errors) -> float:
     """
     ratios = corruption_errors(errors, reference_errors).values()
     return math.fsum(ratios) / len(ratios)
+
+
+def mean_under_corruption(values: Errors) -> float:
+    """Return the mean of a share over all corruptions and severities; each corruption weighs alike.
+
+    Of accuracies it is the mean corrupted accuracy that Hendrycks and Dietterich's benchmark is
+    summed up by on CIFAR-10-C; of calibration errors, as Ovadia et al. ("Can You Trust Your
+    Model's Uncertainty?", NeurIPS 2019) look at them, their mean under shift.
+
+    Args:
+        values: Of one model, in [0, 1].
+
+    Raises:
+        ValueError: There are none, or one is no share.
+    """
+    if not values or not all(values.values()):
+        raise ValueError(
+            f"values holds {dict(values)}: expected a corruption or more, each with a value for "
+            "each severity"
+        )
+    for name, shares in values.items():
+        for share in shares:
+            check_share(f"a value under '{name}'", share)
+    means = [math.fsum(shares) / len(shares) for shares in values.values()]
+    return math.fsum(means) / len(means)
 
 
 def _relative(name: str, own: Sequence[float], reference: Sequence[float]) -> float:

@@ -17,7 +17,7 @@ from distillbench.metrics.classes import (
     worst_class,
     worst_class_recall,
 )
-from distillbench.metrics.confusion import confusion_matrix, tally
+from distillbench.metrics.confusion import confusion_matrix, confusions, tally
 
 each_split = pytest.mark.parametrize("split", SPLITS.values(), ids=SPLITS)
 
@@ -44,6 +44,13 @@ def test_confusion_matrix_equals_torchmetrics() -> None:
     logits, target = SPLITS["random"]
     expected = multiclass_confusion_matrix(logits, target, num_classes=5)
     assert confusion_matrix(logits, target).tolist() == expected.tolist()
+
+
+@each_split
+def test_confusions_are_the_matrix_without_its_zeros(split: Split) -> None:
+    matrix = confusion_matrix(*split)
+    expected = [[*place, int(matrix[tuple(place)])] for place in matrix.nonzero().tolist()]
+    assert [list(found) for found in confusions(*split)] == expected
 
 
 @each_split

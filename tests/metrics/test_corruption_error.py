@@ -3,7 +3,11 @@
 import pytest
 
 from distillbench.metrics.amounts import UndefinedError
-from distillbench.metrics.corruption_error import corruption_errors, mean_corruption_error
+from distillbench.metrics.corruption_error import (
+    corruption_errors,
+    mean_corruption_error,
+    mean_under_corruption,
+)
 
 TEACHER = {"blur": (0.1, 0.2, 0.3), "noise": (0.25, 0.25, 0.5)}
 
@@ -36,3 +40,14 @@ def test_errors_that_do_not_match_are_refused() -> None:
         mean_corruption_error({"blur": ()}, {"blur": ()})
     with pytest.raises(ValueError, match="an error under 'blur' is 12"):
         mean_corruption_error({**TEACHER, "blur": (12, 0.2, 0.3)}, TEACHER)
+
+
+def test_the_mean_weighs_each_corruption_alike() -> None:
+    """0.1, 0.2 and 0.3 have the mean 0.2, one value of 0.6 its own: 0.4, and not 1.2 / 4."""
+    assert mean_under_corruption({"blur": (0.1, 0.2, 0.3), "noise": (0.6,)}) == pytest.approx(0.4)
+    with pytest.raises(ValueError, match="expected a corruption or more"):
+        mean_under_corruption({"blur": ()})
+    with pytest.raises(ValueError, match="expected a corruption or more"):
+        mean_under_corruption({})
+    with pytest.raises(ValueError, match=r"a value under 'blur' is 1\.5"):
+        mean_under_corruption({"blur": (1.5,)})

@@ -236,7 +236,7 @@ def _vecdot_is_split() -> bool:
             return func(*args, **(kwargs or {}))
 
     weights = torch.ones(2, requires_grad=True)
-    with Note():
+    with Note():  # type: ignore[no-untyped-call]
         torch.linalg.vecdot(weights, weights)
     return "aten.linalg_vecdot.default" not in seen
 

@@ -1,5 +1,7 @@
 """Quality metrics against scikit-learn, SciPy and values worked out by hand."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
@@ -111,13 +113,33 @@ def test_a_label_outside_the_classes_is_named(logits: Tensor, target: Tensor, la
             measure(logits, target)
 
 
-def test_lengths_that_differ_are_refused(logits: Tensor, target: Tensor) -> None:
-    with pytest.raises(ValueError, match=r"expected \(200,\)"):
+def test_lengths_that_differ_are_refused_by_the_first_row_without_a_partner(
+    logits: Tensor, target: Tensor
+) -> None:
+    with pytest.raises(ValueError, match=r"expected \(200,\).*row 199 of logits.*target lacks"):
         top_k_accuracy(logits, target[:-1])
-    with pytest.raises(ValueError, match="expected the same"):
+    with pytest.raises(ValueError, match=r"expected \(198,\).*row 198 of target.*logits lacks"):
+        top_k_accuracy(logits[:-2], target)
+    with pytest.raises(ValueError, match=r"expected the same.*row 199 of student_logits"):
         top1_agreement(logits, logits[:-1])
-    with pytest.raises(ValueError, match="expected the same"):
-        r_squared(logits, logits[:-1])
+    with pytest.raises(ValueError, match=r"expected the same.*row 190 of target"):
+        r_squared(logits[:190], logits)
+    with pytest.raises(ValueError, match=r"row by row over the same split$"):
+        top1_agreement(logits, logits[:, :-1])
+
+
+@pytest.mark.parametrize("measure", [mean_absolute_error, root_mean_squared_error, r_squared])
+def test_no_order_or_batch_changes_a_digit_of_an_error(
+    measure: Callable[[Tensor, Tensor], float], logits: Tensor
+) -> None:
+    generator = torch.Generator().manual_seed(3)
+    target = logits + 1e3 * torch.randn(200, 7, generator=generator)
+    expected = measure(logits, target)
+    order = torch.randperm(200, generator=generator)
+    assert measure(logits[order], target[order]) == expected
+    for size in (1, 7, 200):
+        gathered = torch.cat([torch.relu(batch) for batch in torch.split(logits, size)])
+        assert measure(gathered, target) == measure(torch.relu(logits), target)
 
 
 @pytest.mark.parametrize("k", [0, 8])

@@ -11,7 +11,7 @@ from distillbench.metrics import rowwise
 from distillbench.metrics.brier import brier_score
 from distillbench.metrics.calibration import reliability_curve
 from distillbench.metrics.classes import balanced_accuracy, class_recalls, macro_f1, worst_class
-from distillbench.metrics.confusion import confusion_matrix
+from distillbench.metrics.confusion import confusion_matrix, confusions
 from distillbench.metrics.groups import group_accuracy, worst_group_accuracy
 from distillbench.metrics.temperature import fit_temperature
 
@@ -19,6 +19,7 @@ COUNTS = (50, 40, 30, 20, 10)
 
 MEASURES: dict[str, Callable[[Tensor, Tensor], object]] = {
     "confusion matrix": lambda logits, target: confusion_matrix(logits, target).tolist(),
+    "confusions": confusions,
     "balanced accuracy": balanced_accuracy,
     "macro F1": macro_f1,
     "class recalls": class_recalls,
