@@ -1,13 +1,16 @@
 """Measures added to a finished run, from the predictions that it kept: no model runs."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import TypeVar
 
-from distillbench.bench.evaluate import Quality, rate
-from distillbench.bench.measures import MEASURES, chosen
+from distillbench.bench.evaluate import Quality, applicable, rate, tabulate
+from distillbench.bench.measures import Form, chosen
 from distillbench.bench.predictions import KEPT, load_predictions
-from distillbench.bench.records import Cell, Evaluation, Run, load_run, write_json
+from distillbench.bench.records import Cell, Evaluation, Run, Tables, load_run, write_json
 from distillbench.distill.method import Head
+
+Kept = TypeVar("Kept")
 
 
 def add_measures(directory: Path, metrics: Iterable[str]) -> int:
@@ -42,37 +45,50 @@ def add_measures(directory: Path, metrics: Iterable[str]) -> int:
     teacher = load_predictions(directory / lead.predictions_file, targets)
     for cell in run.manifest.cells:
         if cell.id in open_cells:
+            wanted = open_cells[cell.id]
             own = load_predictions(directory / cell.predictions_file, targets)
-            known = None if cell == lead else teacher
-            found = rate(own, known, heads, open_cells[cell.id])
-            write_json(directory / cell.evaluation_file, _merged(run, cell, found))
+            found = rate(own, None if cell == lead else teacher, heads, wanted)
+            tables = tabulate(own, heads, wanted)
+            write_json(directory / cell.evaluation_file, merged(run, cell, found, tables))
     return len(open_cells)
 
 
 def _missing(run: Run, cell: Cell, names: list[str], heads: list[Head]) -> list[str]:
-    """Return the measures that some head of a cell lacks on some kept split."""
-    known = run.quality(cell)
-
-    def lacks(name: str) -> bool:
-        measure = MEASURES[name]
-        return any(
-            name not in known.get(split, {}).get(head.name, {})
-            for split in KEPT
-            for head in heads
-            if measure.applies(head.kind, head.classes)
-            and not (cell.kind == "teacher" and "teacher" in measure.takes)
-        )
-
-    return [name for name in names if lacks(name)]
+    """Return the numbers and tables that some head of a cell lacks on some kept split."""
+    later = run.evaluations.get(cell.id)
+    known: dict[Form, Mapping[str, Mapping[str, Mapping[str, object]]]]
+    known = {"number": run.quality(cell), "table": later.tables if later else {}}
+    lacking = {
+        name
+        for form, kept in known.items()
+        for head in heads
+        for name in applicable(names, head, alone=cell.kind == "teacher", form=form)
+        if any(name not in kept.get(split, {}).get(head.name, {}) for split in KEPT)
+    }
+    return [name for name in names if name in lacking]
 
 
-def _merged(run: Run, cell: Cell, found: Quality) -> Evaluation:
-    """Return a cell's later measures, those of before kept."""
-    earlier = run.evaluations.get(cell.id)
-    quality = {split: dict(heads) for split, heads in (earlier.quality if earlier else {}).items()}
-    for split, heads in found.values.items():
-        for head, values in heads.items():
-            before = quality.setdefault(split, {}).get(head, {})
-            quality[split][head] = {**before, **values}
-    undefined = {**(earlier.undefined if earlier else {}), **found.undefined}
-    return Evaluation(key=cell.key, quality=quality, undefined=undefined)
+def merged(run: Run, cell: Cell, found: Quality, tables: Tables | None = None) -> Evaluation:
+    """Return what was measured of a finished cell later, with what is new."""
+    earlier, weights = run.evaluations.get(cell.id), run.records[cell.id].weights
+    assert weights is not None
+    return Evaluation(
+        key=cell.key,
+        weights=weights.digest,
+        quality=_joined(earlier.quality if earlier else {}, found.values),
+        undefined={**(earlier.undefined if earlier else {}), **found.undefined},
+        tables=_joined(earlier.tables if earlier else {}, tables or {}),
+    )
+
+
+def _joined(
+    earlier: Mapping[str, Mapping[str, Mapping[str, Kept]]],
+    found: Mapping[str, Mapping[str, Mapping[str, Kept]]],
+) -> dict[str, dict[str, dict[str, Kept]]]:
+    """Return both, by split, head and name."""
+    joined: dict[str, dict[str, dict[str, Kept]]] = {}
+    for source in (earlier, found):
+        for split, heads in source.items():
+            for head, values in heads.items():
+                joined.setdefault(split, {}).setdefault(head, {}).update(values)
+    return joined

@@ -49,7 +49,9 @@ def measure_costs(
     context = context.here()
     suite, task = context.suite, context.task
     teacher = build_model(suite.teacher, task, suite.teacher.seed)
-    networks = {name: _trained(job, context, teacher, directory) for name, job in jobs.items()}
+    networks = {
+        name: trained_network(job, context, teacher, directory) for name, job in jobs.items()
+    }
     started, machine = now(), describe_machine()
     with threads(suite.threads):
         timed = [_latency(networks, context, size) for size in suite.measure.batch_sizes]
@@ -108,7 +110,15 @@ def _latency(networks: Mapping[str, Network], context: Context, batch_size: int)
     return _Timed(latency, tuple(f"batch {batch_size}: {warning}" for warning in warnings))
 
 
-def _trained(job: Job, context: Context, teacher: Network, directory: Path) -> Network:
+def trained_network(job: Job, context: Context, teacher: Network, directory: Path) -> Network:
+    """Return what a finished job ships, with its kept weights, in eval mode.
+
+    Args:
+        job: The job.
+        context: What it shares with others, the data on the device.
+        teacher: The teacher, of any weights.
+        directory: The run folder.
+    """
     network = shipped_network(job, context, teacher)
     load_weights(network.module, directory / job.cell.weights_file)
     network.module.eval()

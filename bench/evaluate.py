@@ -1,6 +1,6 @@
 """Quality of a model on whole splits, against the labels and against the teacher."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from distillbench.bench.measures import MEASURES, Measure
-from distillbench.bench.records import Values
+from distillbench.bench.measures import MEASURES, Form, Measure
+from distillbench.bench.records import Tables, Values
 from distillbench.bench.tasks.task import Task
 from distillbench.distill.loop import Score
 from distillbench.distill.method import Head
@@ -17,6 +17,7 @@ from distillbench.distill.network import Network
 from distillbench.distill.teacher import Predictions, predict
 from distillbench.metrics import root_mean_squared_error, top_k_accuracy
 from distillbench.metrics.amounts import UndefinedError
+from distillbench.metrics.report import as_json
 
 Reasons = dict[str, str]
 Predicted = Mapping[str, Predictions]
@@ -74,7 +75,7 @@ def rate(
         own: The model's predictions, by split; those on validation are there.
         teacher: The teacher's; None for the teacher itself, which is not compared with itself.
         heads: The task's heads.
-        names: The measures, as `measures.chosen` gives them.
+        names: The measures, as `measures.chosen` gives them; only numbers are taken.
 
     Raises:
         ValueError: A prediction or a target cannot be rated; names its row.
@@ -85,33 +86,90 @@ def rate(
         values[split] = {}
         for head in heads:
             view = _view(own, teacher, split, head)
-            found: dict[str, float | None] = {}
-            for name in names:
-                measure = MEASURES[name]
-                alone = teacher is None and "teacher" in measure.takes
-                if alone or not measure.applies(head.kind, head.classes):
-                    continue
-                try:
-                    found[name] = compute(measure, view)
-                except UndefinedError as reason:
-                    found[name] = None
-                    undefined[f"{split}.{head.name}.{name}"] = str(reason)
+            wanted = applicable(names, head, alone=teacher is None)
+            found, reasons = compute_all(wanted, view, f"{split}.{head.name}")
             values[split][head.name] = found
+            undefined |= reasons
     return Quality(values, undefined)
 
 
-def compute(measure: Measure, view: View) -> float:
-    """Return one measure.
+def applicable(
+    names: Iterable[str], head: Head, *, alone: bool, form: Form = "number"
+) -> list[str]:
+    """Return the measures that can be taken of a head.
+
+    Args:
+        names: Measures, as `measures.chosen` gives them.
+        head: The head.
+        alone: The model is the teacher, which is not compared with itself.
+        form: Which ones to return.
+    """
+    return [
+        name
+        for name in names
+        if (measure := MEASURES[name]).form == form
+        and measure.applies(head.kind, head.classes)
+        and not (alone and "teacher" in measure.takes)
+    ]
+
+
+def compute_all(
+    names: Iterable[str], view: object, place: str
+) -> tuple[dict[str, float | None], Reasons]:
+    """Return measures by name, and by place and name why one is None.
+
+    Raises:
+        ValueError: A prediction or a target cannot be rated; names its place and row.
+    """
+    found: dict[str, float | None] = {}
+    undefined: Reasons = {}
+    for name in names:
+        try:
+            found[name] = compute(MEASURES[name], view)
+        except UndefinedError as reason:
+            found[name] = None
+            undefined[f"{place}.{name}"] = str(reason)
+        except ValueError as error:
+            raise ValueError(f"{place}.{name}: {error}") from error
+    return found, undefined
+
+
+def compute(measure: Measure, view: object) -> float:
+    """Return one measure of what a `View`, or another object with the attributes, holds.
 
     Raises:
         UndefinedError: It has no value on these predictions.
         ValueError: A prediction or a target cannot be rated.
     """
+    found = call(measure, view)
+    return float(getattr(found, measure.part) if measure.part else found)
+
+
+def call(measure: Measure, view: object) -> Any:
+    """Return what a measure's function gives for a view: a number, a report, or several."""
     module, _, name = measure.function.partition(":")
     function = getattr(import_module(f"distillbench.metrics.{module}"), name)
-    given = [getattr(view, taken) for taken in measure.takes]
-    found: Any = function(*given, **measure.options)
-    return float(getattr(found, measure.part) if measure.part else found)
+    return function(*(getattr(view, taken) for taken in measure.takes), **measure.options)
+
+
+def tabulate(own: Predicted, heads: Sequence[Head], names: Sequence[str]) -> Tables:
+    """Return the tables among some measures, on every split that predictions are there for.
+
+    Args:
+        own: A model's predictions, by split.
+        heads: The task's heads.
+        names: The measures, as `measures.chosen` gives them.
+    """
+    return {
+        split: {
+            head.name: {
+                name: as_json(call(MEASURES[name], _view(own, None, split, head)))
+                for name in applicable(names, head, alone=True, form="table")
+            }
+            for head in heads
+        }
+        for split in own
+    }
 
 
 def _view(own: Predicted, teacher: Predicted | None, split: str, head: Head) -> View:

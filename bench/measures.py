@@ -15,6 +15,11 @@ Group = Literal["quick", "standard", "full"]
 GROUPS: tuple[Group, ...] = ("quick", "standard", "full")
 """From few to many; each holds those before it."""
 
+Form = Literal["number", "table", "model"]
+"""`number` is made of predictions and a column of the records. `table` is made of them too, and is
+kept whole in a cell's evaluation. `model` is a number as well, but takes the trained model itself:
+only `run` can measure it, on the test split, and `takes` names attributes of `ModelView`."""
+
 
 @dataclass(frozen=True)
 class Measure:
@@ -24,10 +29,12 @@ class Measure:
         kind: The kind of head that it is for.
         group: The smallest group that holds it.
         function: `module:function` below `distillbench.metrics`.
-        takes: What the function is given, in order, as attributes of `evaluate.View`.
+        takes: What the function is given, in order, as attributes of `evaluate.View`. What takes
+            `teacher` is not measured for the teacher itself.
         options: Further keyword arguments.
         part: The attribute of the function's report that is the value; none where it is a number.
         least_classes: Classes that a head must have for the measure to tell anything.
+        form: What it is, and where it is kept.
     """
 
     kind: Literal["classification", "regression"]
@@ -37,6 +44,7 @@ class Measure:
     options: Mapping[str, object] = field(default_factory=dict)
     part: str = ""
     least_classes: int = 0
+    form: Form = "number"
 
     def applies(self, kind: str, classes: int) -> bool:
         """Return whether it is for a head of a kind and a number of classes."""
@@ -52,6 +60,19 @@ def _classes(group: Group, function: str, takes: tuple[str, ...], **more: Any) -
     return Measure("classification", group, function, takes, **more)
 
 
+def _by_shots(group: str) -> Measure:
+    options = {"group": group, "by": "thresholds"}
+    return _classes("full", "groups:group_accuracy", _COUNTED, options=options)
+
+
+def _of_model(function: str, *takes: str, part: str = "") -> Measure:
+    return _classes("full", function, takes, part=part, form="model")
+
+
+def _table(function: str, **options: object) -> Measure:
+    return _classes("full", function, _OWN, options=options, form="table")
+
+
 MEASURES: dict[str, Measure] = {
     # accuracy
     "top1": _classes("quick", "accuracy:top_k_accuracy", _OWN),
@@ -63,6 +84,11 @@ MEASURES: dict[str, Measure] = {
     "medium": _classes("full", "groups:group_accuracy", _COUNTED, options={"group": "medium"}),
     "tail": _classes("full", "groups:group_accuracy", _COUNTED, options={"group": "tail"}),
     "worst_group": _classes("full", "groups:worst_group_accuracy", _COUNTED),
+    "many_shot": _by_shots("many"),
+    "medium_shot": _by_shots("medium"),
+    "few_shot": _by_shots("few"),
+    "class_recalls": _table("classes:class_recalls"),
+    "confusion": _table("confusion:confusions"),
     # proper scores and calibration
     "nll": _classes("quick", "likelihood:negative_log_likelihood", _OWN),
     "brier": _classes("standard", "brier:brier_score", _OWN),
@@ -80,10 +106,13 @@ MEASURES: dict[str, Measure] = {
         ("validation_logits", "validation_target"),
         part="temperature",
     ),
+    "reliability": _table("calibration:reliability_curve"),
+    "reliability_mass": _table("calibration:reliability_curve", binning="equal-mass"),
     # fidelity to the teacher
     "agreement": _classes("quick", "agreement:top1_agreement", _PAIR),
     "kl": _classes("standard", "divergence:kl_divergence", _PAIR),
     "js_distance": _classes("full", "divergence:js_distance", _PAIR),
+    "label_loyalty": _classes("full", "divergence:label_loyalty", _PAIR),
     "probability_loyalty": _classes("full", "divergence:probability_loyalty", _PAIR),
     "kappa": _classes("full", "kappa:cohen_kappa", _PAIR),
     "error_transfer": _classes(
@@ -91,6 +120,11 @@ MEASURES: dict[str, Measure] = {
     ),
     "negative_flips": _classes("standard", "churn:measure_churn", _TRIPLE, part="negative_share"),
     "positive_flips": _classes("full", "churn:measure_churn", _TRIPLE, part="positive_share"),
+    "cka": _of_model("cka:linear_cka", "features", "teacher", part="value"),
+    # robustness
+    "corrupted_top1": _of_model("corruption_error:mean_under_corruption", "accuracies"),
+    "corrupted_ece": _of_model("corruption_error:mean_under_corruption", "calibration_errors"),
+    "mce": _of_model("corruption_error:mean_corruption_error", "errors", "reference"),
     # regression
     "mae": Measure("regression", "quick", "regression:mean_absolute_error", _OWN),
     "rmse": Measure("regression", "quick", "regression:root_mean_squared_error", _OWN),

@@ -1,5 +1,6 @@
 """Measures chosen in a suite, kept predictions, and measures that are added later."""
 
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -7,12 +8,13 @@ import torch
 from safetensors.torch import load_file
 from tests.bench.conftest import WriteSuite, run_suite
 
+from distillbench import metrics
 from distillbench.bench.add_measures import add_measures
 from distillbench.bench.errors import ConfigError
 from distillbench.bench.evaluate import rate
 from distillbench.bench.measures import GROUPS, MEASURES, chosen
 from distillbench.bench.predictions import load_predictions, save_predictions
-from distillbench.bench.records import Run, load_run
+from distillbench.bench.records import Run, load_run, write_json
 from distillbench.bench.suite_file import load_suite
 from distillbench.distill.method import Head
 from distillbench.distill.teacher import Predictions
@@ -51,9 +53,46 @@ def test_measures_are_added_without_a_model(write_suite: WriteSuite, tmp_path: P
     assert before == {path: path.read_bytes() for path in (folder / "records").iterdir()}
     later = load_run(folder)
     for cell in run.manifest.cells:
+        assert later.evaluations[cell.id].tables == whole.evaluations[cell.id].tables
         for split in ("validation", "test"):
-            wanted = whole.quality(cell)[split]["label"]
-            assert later.quality(cell)[split]["label"] == pytest.approx(wanted, rel=1e-6)
+            found = later.quality(cell)[split]["label"]
+            wanted = whole.records[cell.id].quality[split]["label"]
+            assert found == wanted  # float32 logits are the same, and so is each digit
+            assert found.keys() == {
+                name
+                for name, measure in MEASURES.items()
+                if (measure.kind, measure.form) == ("classification", "number")
+                and not (cell.kind == "teacher" and "teacher" in measure.takes)
+            }
+
+
+def test_tables_are_kept_beside_the_columns(write_suite: WriteSuite, tmp_path: Path) -> None:
+    run = run_suite(write_suite(metrics=["class_recalls", "confusion"]), tmp_path / "run").run
+    assert add_measures(run.directory, ["full"]) == len(run.records)
+    later = load_run(run.directory)
+    for cell in run.manifest.cells:
+        tables = later.evaluations[cell.id].tables["test"]["label"]
+        assert tables.keys() == {"class_recalls", "confusion", "reliability", "reliability_mass"}
+        hits = {true: rows for true, guess, rows in tables["confusion"] if true == guess}
+        assert sum(rows for _, _, rows in tables["confusion"]) == run.manifest.samples["test"]
+        for found in tables["class_recalls"]:
+            assert found["hits"] == hits.get(found["index"], 0)
+            assert found["low"] <= found["recall"] <= found["high"]
+        ece = later.quality(cell)["test"]["label"]["ece"]
+        assert tables["reliability"]["error"] == pytest.approx(ece, abs=1e-12)
+
+
+def test_measures_of_other_weights_count_as_absent(write_suite: WriteSuite, tmp_path: Path) -> None:
+    run = run_suite(write_suite(metrics=["nll"]), tmp_path / "run").run
+    add_measures(run.directory, ["top1"])
+    cell = run.manifest.cells[-1]
+    path = run.directory / cell.evaluation_file
+    stale = load_run(run.directory).evaluations[cell.id].model_copy(update={"weights": "others"})
+    write_json(path, stale)
+    later = load_run(run.directory)
+    assert cell.id not in later.evaluations
+    assert "top1" not in later.quality(cell)["test"]["label"]
+    assert add_measures(run.directory, ["top1"]) == 1
 
 
 def test_changed_metrics_train_nothing(write_suite: WriteSuite, tmp_path: Path) -> None:
@@ -102,3 +141,39 @@ def test_an_undefined_measure_has_a_reason() -> None:
     found = rate(own, own, [Head("label", "regression", 1)], ["r2", "mae"])
     assert found.values["test"]["label"] == {"r2": None, "mae": 0.0}
     assert "target column 0 is 0.0 in all 3 rows" in found.undefined["test.label.r2"]
+
+
+def test_what_cannot_be_rated_is_named_with_its_place() -> None:
+    good, bad = torch.zeros(3, 2), torch.zeros(3, 2)
+    bad[1, 0] = float("nan")
+    target = torch.tensor([0, 1, 1])
+    own = {"validation": predicted(good, target), "test": predicted(bad, target)}
+    head = Head("label", "classification", 2)
+    with pytest.raises(ValueError, match=r"test\.label\.top1: logits row 1 holds nan"):
+        rate(own, None, [head], ["top1"])
+
+
+def test_each_measure_says_what_it_is_and_where_it_comes_from() -> None:
+    for name, measure in MEASURES.items():
+        module, _, function = measure.function.partition(":")
+        found = getattr(import_module(f"distillbench.metrics.{module}"), function)
+        assert function in metrics.__all__, name
+        assert getattr(metrics, function) is found, name
+        assert found.__doc__, name
+
+
+def test_every_column_of_a_long_tail() -> None:
+    """Classes of 200, 50 and 5 training samples: 3 of 4, 1 of 2 and 0 of 1 test samples right."""
+    target = torch.tensor([0, 0, 0, 0, 1, 1, 2])
+    logits = torch.eye(3)[[0, 0, 0, 1, 1, 0, 0]]
+    own = {split: predicted(logits, target) for split in ("validation", "test")}
+    names = ["head", "medium", "tail", "worst_group", "many_shot", "medium_shot", "few_shot"]
+    head = Head("label", "classification", 3, counts=(200, 50, 5))
+    found = rate(own, own, [head], names).values["test"]["label"]
+    assert list(found.values()) == [0.75, 0.5, 0.0, 0.0, 0.75, 0.5, 0.0]
+    even = Head("label", "classification", 3, counts=(50, 50, 50))
+    told = rate(own, own, [even], names)
+    assert told.values["test"]["label"]["head"] is None
+    assert "each class has 50 training samples" in told.undefined["test.label.head"]
+    assert "group 'many' has no classes" in told.undefined["test.label.many_shot"]
+    assert told.values["test"]["label"]["medium_shot"] == 4 / 7

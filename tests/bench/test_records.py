@@ -20,7 +20,9 @@ from distillbench.bench.records import (
 )
 
 EPOCH = Epoch(number=1, losses={"ce": 0.5}, score=None, seconds=1.0)
-EVALUATION = Evaluation(key="k", quality={"test": {"label": {"top1": 0.5}}}, undefined={})
+EVALUATION = Evaluation(
+    key="k", weights="w", quality={"test": {"label": {"top1": 0.5}}}, undefined={}
+)
 
 
 def cell(model: str = "small", method: str | None = "kd") -> Cell:

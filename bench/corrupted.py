@@ -1,0 +1,102 @@
+"""A split under one image corruption, which is read like any other split.
+
+What is black and what is white is not asked for but looked up: the lowest and the highest value of
+each channel among training images. For 8-bit images, however normalised, that is exact.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from distillbench.bench.tasks.task import Split
+from distillbench.distill.data import Inputs, Samples
+from distillbench.metrics.amounts import UndefinedError
+from distillbench.metrics.corruptions import corrupt
+
+LOOKED_AT = 5000
+"""Training images that show the range of pixels."""
+SEED = 0
+
+Ranges = Mapping[str, tuple[tuple[float, ...], tuple[float, ...]]]
+"""Black, and white less black, by channel; by the name of an input, empty for the only one."""
+
+
+class Corrupted:
+    """A split whose images have one corruption, the same in every pass and batch size.
+
+    Args:
+        data: The split as it is.
+        ranges: As `pixel_ranges` gives them; other inputs stay as they are.
+        name: Of the corruption.
+        severity: 1 to 5.
+    """
+
+    def __init__(self, data: Split, ranges: Ranges, name: str, severity: int) -> None:
+        self.data, self.ranges = data, ranges
+        self.name, self.severity = name, severity
+        self.heads, self.deterministic = data.heads, data.deterministic
+
+    @property
+    def device(self) -> torch.device:
+        """Where the batches lie."""
+        return self.data.device
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def batches(self, order: Tensor, batch_size: int) -> Iterator[Samples]:
+        """Give the rows `order`, (M,), in batches of `batch_size`, the last one short."""
+        for samples in self.data.batches(order, batch_size):
+            named = _named(samples.inputs)
+            changed = {
+                name: self._corrupt(name, value, samples.index) if name in self.ranges else value
+                for name, value in named.items()
+            }
+            alone = isinstance(samples.inputs, Tensor)
+            yield replace(samples, inputs=changed[""] if alone else changed)
+
+    def _corrupt(self, name: str, images: Tensor, rows: Tensor) -> Tensor:
+        black, extent = self.ranges[name]
+        return corrupt(images, self.name, self.severity, SEED, black, extent, rows=rows)
+
+
+def pixel_ranges(train: Split) -> Ranges:
+    """Return the range of the pixels of each input that holds images.
+
+    Args:
+        train: The training split; its first rows are looked at.
+
+    Raises:
+        UndefinedError: No input holds images, floating (N, C, H, W) of 1 or 3 channels.
+    """
+    lowest: dict[str, Tensor] = {}
+    highest: dict[str, Tensor] = {}
+    shapes: dict[str, tuple[int, ...]] = {}
+    for samples in train.batches(torch.arange(min(len(train), LOOKED_AT)), 512):
+        for name, value in _named(samples.inputs).items():
+            shapes[name] = tuple(value.shape[1:])
+            if value.ndim == 4 and value.shape[1] in (1, 3) and value.is_floating_point():
+                low, high = value.amin(dim=(0, 2, 3)).double(), value.amax(dim=(0, 2, 3)).double()
+                lowest[name] = torch.minimum(lowest.get(name, low), low)
+                highest[name] = torch.maximum(highest.get(name, high), high)
+    if not lowest:
+        raise UndefinedError(
+            f"a sample's inputs have the shapes {list(shapes.values())}: corruptions expect "
+            "floating-point images (C, H, W) of 1 or 3 channels"
+        )
+    return {name: (_tuple(low), _extent(low, highest[name])) for name, low in lowest.items()}
+
+
+def _named(inputs: Inputs) -> Mapping[str, Tensor]:
+    return {"": inputs} if isinstance(inputs, Tensor) else inputs
+
+
+def _extent(low: Tensor, high: Tensor) -> tuple[float, ...]:
+    """Return white less black; 1 for a channel that never changes."""
+    return _tuple((high - low).where(high > low, 1.0))
+
+
+def _tuple(values: Tensor) -> tuple[float, ...]:
+    return tuple(values.tolist())

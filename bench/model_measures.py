@@ -1,0 +1,191 @@
+"""Measures that take a trained model itself: how it stands corruption, how alike its features are.
+
+They come after the trainings, from the kept weights, so that naming one of them later trains
+nothing. They are the measures of the form `model`.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from torch import Tensor
+
+from distillbench.bench.add_measures import merged
+from distillbench.bench.build import build_model
+from distillbench.bench.corrupted import Ranges, pixel_ranges
+from distillbench.bench.costs import trained_network
+from distillbench.bench.evaluate import Quality, Reasons, applicable, compute_all
+from distillbench.bench.measures import MEASURES, chosen
+from distillbench.bench.plan import Job, Plan
+from distillbench.bench.records import Run, Values, load_run, write_json
+from distillbench.bench.robustness import BySeverity, by_severity, under_corruption
+from distillbench.bench.tasks.task import Task
+from distillbench.bench.threads import threads
+from distillbench.distill.layers import pooled, vector_tap
+from distillbench.distill.method import Head
+from distillbench.distill.network import Network, probe
+from distillbench.distill.teacher import predict
+from distillbench.metrics.amounts import UndefinedError
+
+
+def add_model_measures(plan: Plan, directory: Path) -> int:
+    """Measure what the suite names and a finished model lacks, and write it to the run.
+
+    Returns:
+        For how many cells something was added.
+    """
+    run = load_run(directory)
+    missing = {job.cell.id: _missing(run, job, plan) for job in plan.jobs}
+    jobs = [job for job in plan.jobs if missing[job.cell.id]]
+    if not jobs:
+        return 0
+    context = plan.context.here()
+    with threads(plan.suite.threads):
+        blank = build_model(plan.suite.teacher, context.task, plan.teacher.cell.seed)
+        teacher = trained_network(plan.teacher, context, blank, directory)
+        lead = Lead(context.task, teacher, run.quality(plan.teacher.cell))
+        for job in jobs:
+            alone = job.method is None
+            network = teacher if alone else trained_network(job, context, teacher, directory)
+            found = lead.rate(network, missing[job.cell.id], alone=alone)
+            write_json(directory / job.cell.evaluation_file, merged(run, job.cell, found))
+    return len(jobs)
+
+
+def _missing(run: Run, job: Job, plan: Plan) -> list[str]:
+    """Return the measures that a finished model lacks; none where it or the teacher failed."""
+    for cell in (job.cell, plan.teacher.cell):
+        if cell.id not in run.records or run.records[cell.id].status != "done":
+            return []
+    known = run.quality(job.cell).get("test", {})
+    names, alone = chosen(plan.suite.metrics), job.method is None
+    return [
+        name
+        for name in names
+        for head in plan.task.heads
+        if applicable([name], head, alone=alone, form="model")
+        and name not in known.get(head.name, {})
+    ]
+
+
+@dataclass
+class Lead:
+    """The teacher, as models are compared with it, and what they have in common.
+
+    Attributes:
+        task: The data.
+        network: The teacher.
+        values: Its measures, those under corruption among them once it was rated itself.
+    """
+
+    task: Task
+    network: Network
+    values: Values
+    _features: dict[str, Tensor] = field(default_factory=dict)
+    _ranges: Ranges | None = None
+
+    def rate(self, network: Network, names: Sequence[str], *, alone: bool) -> Quality:
+        """Return measures on the test split: of the teacher, `alone`, before any other model."""
+        corrupted: Values | UndefinedError = {}
+        if any(MEASURES[name].takes[0] != "features" for name in names):
+            corrupted = self._corrupted(network)
+        values = {} if isinstance(corrupted, UndefinedError) else corrupted
+        if alone:
+            self.values = {**self.values, **values}
+        found: dict[str, dict[str, float | None]] = {}
+        undefined: Reasons = {}
+        for head in self.task.heads:
+            wanted = applicable(names, head, alone=alone, form="model")
+            view = ModelView(self, network, head, corrupted)
+            found[head.name], reasons = compute_all(wanted, view, f"test.{head.name}")
+            undefined |= reasons
+        return Quality({"test": found, **values}, undefined)
+
+    def features(self, head: Head) -> Tensor:
+        """Return the teacher's features, computed once."""
+        if head.name not in self._features:
+            self._features[head.name] = features_of(self.network, self.task, head)
+        return self._features[head.name]
+
+    def _corrupted(self, network: Network) -> Values | UndefinedError:
+        """Return a model's measures under corruption, or why there are none."""
+        try:
+            if self._ranges is None:
+                self._ranges = pixel_ranges(self.task.train)
+            return under_corruption(network, self.task, self._ranges)
+        except UndefinedError as reason:
+            return reason
+        except ValueError as error:
+            return UndefinedError(str(error))
+
+
+def features_of(network: Network, task: Task, head: Head) -> Tensor:
+    """Return what a head's classifier takes on the test split, pooled, (N, D).
+
+    Raises:
+        UndefinedError: The network has no such layer.
+    """
+    try:
+        tap, _ = vector_tap(probe(network, task.test), head)
+    except ValueError as error:
+        raise UndefinedError(f"there are no features to compare: {error}") from error
+    return pooled(predict(network, task.test, (tap,)).features[tap]).flatten(1)
+
+
+@dataclass(frozen=True)
+class ModelView:
+    """What a measure may look at of a model on the test split, for one head.
+
+    Attributes:
+        lead: The teacher.
+        network: The model.
+        head: The head.
+        corrupted: Measures under corruption, or why there are none.
+    """
+
+    lead: Lead
+    network: Network
+    head: Head
+    corrupted: Values | UndefinedError
+
+    @property
+    def features(self) -> Tensor:
+        """What the head's classifier takes, pooled, (N, D)."""
+        return features_of(self.network, self.lead.task, self.head)
+
+    @property
+    def teacher(self) -> Tensor:
+        """The same of the teacher, (N, D')."""
+        return self.lead.features(self.head)
+
+    @property
+    def accuracies(self) -> BySeverity:
+        """Top-1 accuracy under corruption."""
+        return self._under_corruption(self.corrupted, "top1")
+
+    @property
+    def calibration_errors(self) -> BySeverity:
+        """Expected calibration error under corruption."""
+        return self._under_corruption(self.corrupted, "ece")
+
+    @property
+    def errors(self) -> BySeverity:
+        """1 less the accuracies."""
+        return _less(self.accuracies)
+
+    @property
+    def reference(self) -> BySeverity:
+        """The teacher's errors."""
+        return _less(self._under_corruption(self.lead.values, "top1"))
+
+    def _under_corruption(self, values: Values | UndefinedError, measure: str) -> BySeverity:
+        if isinstance(values, UndefinedError):
+            raise values
+        try:
+            return by_severity(values, self.head.name, measure)
+        except (KeyError, TypeError) as error:
+            raise UndefinedError("the teacher has no such measure under corruption") from error
+
+
+def _less(accuracies: Mapping[str, Sequence[float]]) -> BySeverity:
+    return {name: [1 - value for value in values] for name, values in accuracies.items()}
