@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from distillbench.metrics.checks import check_labels, check_logits
+from distillbench.metrics.rowwise import rowwise
 
 
 def top_k_accuracy(logits: Tensor, target: Tensor, k: int = 1) -> float:
@@ -29,9 +30,13 @@ def top_k_accuracy(logits: Tensor, target: Tensor, k: int = 1) -> float:
     classes = logits.shape[1]
     if not 1 <= k <= classes:
         raise ValueError(f"k is {k}: expected 1 to {classes}, the number of classes in logits")
-    label = target.to(device=logits.device, dtype=torch.int64).unsqueeze(1)
-    own = logits.gather(1, label)
-    index = torch.arange(classes, device=logits.device)
-    ahead = (logits > own) | ((logits == own) & (index < label))
-    correct = ahead.sum(dim=1) < k
-    return int(correct.sum()) / logits.shape[0]
+    ahead = rowwise(_ahead, logits, target.long())
+    return int((ahead < k).sum()) / len(ahead)
+
+
+def _ahead(scores: Tensor, label: Tensor) -> Tensor:
+    """Return how many classes rank before the label, (M,)."""
+    own, place = scores.gather(1, label.unsqueeze(1)), label.unsqueeze(1)
+    index = torch.arange(scores.shape[1], device=scores.device)
+    before = (scores > own) | ((scores == own) & (index < place))
+    return before.sum(dim=1).double()

@@ -4,15 +4,18 @@ A metric over a split that holds one broken row is a wrong number, so every chec
 row that breaks the rule instead of skipping it.
 """
 
+import math
+
 import torch
 from torch import Tensor
 
 
 def check_finite(name: str, values: Tensor) -> None:
     """Raise ValueError unless `values`, (N, ...), is free of NaN and infinity."""
-    finite = torch.isfinite(values)
-    if bool(finite.all()):
+    # The ends are NaN where any value is, and take no room, unlike a mask of all values.
+    if all(map(math.isfinite, map(float, values.detach().aminmax()))):
         return
+    finite = torch.isfinite(values)
     row = int((~finite.flatten(1).all(dim=1)).nonzero()[0])
     entry = values[row].flatten()
     bad = entry[~torch.isfinite(entry)][0].item()
