@@ -20,7 +20,8 @@ LOOKED_AT = 5000
 SEED = 0
 
 Ranges = Mapping[str, tuple[tuple[float, ...], tuple[float, ...]]]
-"""Black, and white less black, by channel; by the name of an input, empty for the only one."""
+"""Mean and deviation by channel that [0, 1] was normalised with, as `corrupt` takes them, by the
+name of an input; empty for the only one."""
 
 
 class Corrupted:
@@ -58,8 +59,8 @@ class Corrupted:
             yield replace(samples, inputs=changed[""] if alone else changed)
 
     def _corrupt(self, name: str, images: Tensor, rows: Tensor) -> Tensor:
-        black, extent = self.ranges[name]
-        return corrupt(images, self.name, self.severity, SEED, black, extent, rows=rows)
+        mean, deviation = self.ranges[name]
+        return corrupt(images, self.name, self.severity, SEED, mean, deviation, rows=rows)
 
 
 def pixel_ranges(train: Split) -> Ranges:
@@ -86,17 +87,14 @@ def pixel_ranges(train: Split) -> Ranges:
             f"a sample's inputs have the shapes {list(shapes.values())}: corruptions expect "
             "floating-point images (C, H, W) of 1 or 3 channels"
         )
-    return {name: (_tuple(low), _extent(low, highest[name])) for name, low in lowest.items()}
+    return {name: _normalisation(low, highest[name]) for name, low in lowest.items()}
+
+
+def _normalisation(black: Tensor, white: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return mean and deviation that make [0, 1] of black and white; a flat channel is black."""
+    deviation = 1 / (white - black).where(white > black, 1.0)
+    return tuple((-black * deviation).tolist()), tuple(deviation.tolist())
 
 
 def _named(inputs: Inputs) -> Mapping[str, Tensor]:
     return {"": inputs} if isinstance(inputs, Tensor) else inputs
-
-
-def _extent(low: Tensor, high: Tensor) -> tuple[float, ...]:
-    """Return white less black; 1 for a channel that never changes."""
-    return _tuple((high - low).where(high > low, 1.0))
-
-
-def _tuple(values: Tensor) -> tuple[float, ...]:
-    return tuple(values.tolist())

@@ -128,6 +128,9 @@ class _Untraced(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         kwargs = kwargs or {}
+        if func is torch.ops.aten._convolution.default and _on_meta(args):
+            # It is noted by now. Older torch, such as 2.9, gives it no shapes, but these.
+            return torch.ops.aten.convolution.default(*args[:9])
         state = torch._C._get_tracing_state()
         if state is None or not _on_meta(args):
             return func(*args, **kwargs)

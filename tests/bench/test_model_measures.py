@@ -111,11 +111,13 @@ def test_values_are_those_of_the_corrupted_images() -> None:
     assert isinstance(test, Tensors)
     assert isinstance(test.inputs, Tensor)
     low, high = float(test.inputs.min()), float(test.inputs.max())
-    images = corrupt(test.inputs, "rotation", 4, 0, (low,), (high - low,))
+    pixels = (test.inputs - low) / (high - low)  # scikit-learn's 0 to 16, in [0, 1]
+    images = corrupt(pixels, "rotation", 4, 0) * (high - low) + low
     logits, target = Shift()(images).detach(), test.targets["label"]
     found = values["test:rotation:4"]["label"]
     assert found["top1"] == top_k_accuracy(logits, target)
-    assert found["ece"] == pytest.approx(expected_calibration_error(logits, target), rel=1e-5)
+    assert found["ece"] == pytest.approx(expected_calibration_error(logits, target), rel=1e-4)
+    assert found["top1"] != values["test:rotation:5"]["label"]["top1"]
 
 
 def test_features_are_what_the_classifier_takes() -> None:
@@ -159,9 +161,15 @@ def test_black_and_white_are_the_ends_of_each_channel() -> None:
     images[0, :, 0, 0], images[1, :, 0, 0] = 0, 1
     mean, deviation = torch.tensor([0.5, 0.4, 0.1]), torch.tensor([0.2, 0.3, 2.0])
     scaled = (images - mean[:, None, None]) / deviation[:, None, None]
-    black, extent = pixel_ranges(images_task(scaled).train)[""]
-    assert black == pytest.approx((-mean / deviation).tolist(), rel=1e-6)
-    assert extent == pytest.approx((1 / deviation).tolist(), rel=1e-6)
+    task = images_task(scaled)
+    found = pixel_ranges(task.train)
+    assert found[""][0] == pytest.approx(mean.tolist(), rel=1e-6)
+    assert found[""][1] == pytest.approx(deviation.tolist(), rel=1e-6)
+    for name in CORRUPTIONS:
+        batch = next(Corrupted(task.test, found, name, 5).batches(torch.arange(12), 12)).inputs
+        assert isinstance(batch, Tensor)
+        pixels = batch * deviation[:, None, None] + mean[:, None, None]
+        assert torch.allclose(pixels, corrupt(images, name, 5, 0), atol=0.01)
     assert pixel_ranges(images_task(torch.zeros(12, 1, 8, 8)).train)[""] == ((0.0,), (1.0,))
     with pytest.raises(UndefinedError, match=r"shapes \[\(5, 8, 8\)\]"):
         pixel_ranges(images_task(torch.zeros(12, 5, 8, 8)).train)
