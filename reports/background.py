@@ -4,8 +4,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from distillbench.bench.records import Run
-from distillbench.bench.records.tidy import NOT_RUN
+from distillbench.bench.records import NOT_RUN, Run
 from distillbench.reports import numbers
 from distillbench.reports.document import Code, Paragraph, Table, table
 from distillbench.reports.markup import compact

@@ -19,27 +19,32 @@ from distillbench.reports.document import (
 )
 from distillbench.reports.groups import PLAIN, name_in_suite
 from distillbench.reports.judgement import front
-from distillbench.reports.measures import NOTES
-from distillbench.reports.pictures import Picture
+from distillbench.reports.measures import FAMILIES, NOTES, OTHER
+from distillbench.reports.pictures import COST, QUALITY, RESULTS, TRAINING, Picture
+from distillbench.reports.ranking import ranking
+from distillbench.reports.samples import Samples
 from distillbench.reports.sentences import sentences
 from distillbench.reports.summary import control_of
 from distillbench.reports.verdicts import margin_of
 
 
-def contents(run: Run, summary: pd.DataFrame, drawn: list[Picture]) -> Document:
+def contents(
+    run: Run, summary: pd.DataFrame, drawn: list[Picture], samples: Samples | None = None
+) -> Document:
     """Return the report of a run as data.
 
     Args:
         run: The run.
         summary: What `summarize` returns of it.
         drawn: The pictures that it shows.
+        samples: What `samples_of` returns of it, where predictions are looked at.
     """
     sections = [
         *_results(run, summary),
         *_figures(run, summary, drawn),
-        *_quality(summary),
-        *_cost(run, summary),
-        *_training(run, summary),
+        *_quality(run, summary, drawn, samples or Samples()),
+        *_cost(run, summary, drawn),
+        *_training(run, summary, drawn),
         *_background(run),
     ]
     title = f"Distillation report: {run.manifest.name}"
@@ -58,28 +63,47 @@ def _figures(run: Run, summary: pd.DataFrame, drawn: list[Picture]) -> Iterator[
     told = front(run, summary)
     texts = [guide.FIGURES, *([told] if told else [])]
     yield Section("Figures", tuple(map(Paragraph, texts)))
+    yield from _pictures(drawn, RESULTS)
+    missing = [picture for picture in drawn if picture.data is None]
+    if missing:
+        points = tuple((picture.title, f"not drawn: {picture.text}.") for picture in missing)
+        yield Section("Figures without data", (Points(points),), 3)
+
+
+def _pictures(drawn: list[Picture], place: str) -> Iterator[Section]:
     for picture in drawn:
-        yield Section(picture.title, (_shown(picture),), 3)
+        if picture.place == place and picture.data is not None:
+            image = Image(picture.file, picture.data, picture.text, picture.dark_file, picture.dark)
+            yield Section(picture.title, (image,), 3)
 
 
-def _shown(picture: Picture) -> Block:
-    if picture.data is None:
-        return Paragraph(f"Not drawn: {picture.text}.")
-    return Image(picture.file, picture.data, picture.text)
-
-
-def _quality(summary: pd.DataFrame) -> Iterator[Section]:
+def _quality(
+    run: Run, summary: pd.DataFrame, drawn: list[Picture], samples: Samples
+) -> Iterator[Section]:
     table = tables.generalisation_table(summary)
     yield Section("Quality and generalisation", (table, Points(guide.GENERALISATION)))
+    yield from _pictures(drawn, QUALITY)
     relative = tables.relative_table(summary)
     if relative:
         yield Section("Relative to the teacher", (relative, Paragraph(guide.RELATIVE)))
-    for family, found in tables.family_tables(summary).items():
-        note = [Paragraph(NOTES[family])] if family in NOTES else []
-        yield Section(f"{family} on the test split", (found, *note))
+    ranked = ranking(run)
+    if ranked:
+        blocks = (tables.ranks_table(ranked), Paragraph(guide.RANKS))
+        yield Section("Ranks over students and heads", blocks)
+    families = tables.family_tables(summary)
+    for family in (*FAMILIES, OTHER):
+        shown = [*_pictures(drawn, family)]
+        if family in families or shown:
+            note = [Paragraph(NOTES[family])] if family in NOTES else []
+            found = [families[family]] if family in families else []
+            yield Section(f"{family} on the test split", (*found, *note))
+            yield from shown
+    sampling = tables.sampling_table(run, summary, samples)
+    if sampling:
+        yield Section("Chance in the choice of test samples", (*sampling, Points(guide.SAMPLING)))
 
 
-def _cost(run: Run, summary: pd.DataFrame) -> Iterator[Section]:
+def _cost(run: Run, summary: pd.DataFrame, drawn: list[Picture]) -> Iterator[Section]:
     blocks: list[Block] = [tables.cost_table(summary)]
     doubts = tuple(("", line) for line in background.uncounted(run))
     if doubts:
@@ -88,11 +112,13 @@ def _cost(run: Run, summary: pd.DataFrame) -> Iterator[Section]:
     yield Section("Cost of what ships", tuple(blocks))
     yield Section("Latency", (tables.latency_table(run, summary),), 3)
     yield Section("How to read the cost", (Points(guide.COSTS),), 3)
+    yield from _pictures(drawn, COST)
 
 
-def _training(run: Run, summary: pd.DataFrame) -> Iterator[Section]:
+def _training(run: Run, summary: pd.DataFrame, drawn: list[Picture]) -> Iterator[Section]:
     table = tables.training_table(run, summary)
     yield Section("Cost of training", (table, Paragraph(guide.TRAINING)))
+    yield from _pictures(drawn, TRAINING)
 
 
 def _background(run: Run) -> Iterator[Section]:

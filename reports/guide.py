@@ -114,6 +114,27 @@ RELATIVE = (
     "heads, is the mean relative gain over the student trained alone (Δm of Maninis 2019)."
 )
 
+SAMPLING: tuple[Point, ...] = (
+    (
+        "Interval",
+        "is Wilson's at 95 %: what another draw of as many test samples could have given for this "
+        "one trained model. Seeds share their samples, so these are never put together.",
+    ),
+    (
+        "McNemar's p",
+        "is exact and two-sided, for the same test samples seen by the model and by the same "
+        "student trained alone with the same seed, from the predictions that the run kept. It is "
+        "not adjusted, and says nothing of another seed.",
+    ),
+)
+
+RANKS = (
+    "Each student on each head is one block, with its seeds averaged before. Rank 1 is best. "
+    "Friedman's test asks whether any method differs; two methods differ at 5 % where their mean "
+    "ranks are at least the critical difference apart (Nemenyi; Demsar 2006). Blocks that share a "
+    "task are not independent, so this leans towards finding differences."
+)
+
 FIGURES = (
     "In figures of quality against cost, filled points are on the Pareto front: no other point is "
     "both cheaper and better. Hollow points are dominated. Methods of one student that ship the "

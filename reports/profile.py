@@ -5,7 +5,7 @@ from pathlib import Path
 from distillbench.bench.records import Profile, write_json
 from distillbench.reports.figures import NothingToDrawError, latency_against_macs, png
 from distillbench.reports.markup import Markdown, code, compact, table
-from distillbench.reports.pictures import Picture
+from distillbench.reports.pictures import COST, Picture
 from distillbench.reports.profile_notes import conditions, notes, sentences
 from distillbench.reports.profile_tables import (
     module_markdown,
@@ -49,8 +49,8 @@ def _picture(profile: Profile) -> Picture:
     try:
         figure, alt = latency_against_macs(profile_frame(profile), conditions(profile))
     except NothingToDrawError as reason:
-        return Picture(PICTURE, title, None, str(reason))
-    return Picture(PICTURE, title, png(figure, alt), alt)
+        return Picture(PICTURE, title, COST, str(reason))
+    return Picture(PICTURE, title, COST, alt, png(figure, alt))
 
 
 def _markdown(profile: Profile, picture: Picture) -> str:

@@ -15,6 +15,7 @@ from distillbench.reports.document import Document, Image
 from distillbench.reports.formats import html, latex, markdown, short
 from distillbench.reports.pictures import Picture, pictures
 from distillbench.reports.rendering import write_file
+from distillbench.reports.samples import samples_of
 from distillbench.reports.summary import summarize
 
 Format = Literal["markdown", "html", "csv", "latex", "short"]
@@ -43,8 +44,9 @@ def write_report(run: Run, formats: Sequence[Format] = USUAL) -> Path:
     if not formats or set(formats) - set(FORMATS):
         raise ValueError(f"formats are {list(formats)}; expected some of {', '.join(FORMATS)}")
     summary = summarize(run)
-    drawn = pictures(run, summary) if {"markdown", "html"} & set(formats) else []
-    document = contents(run, summary, drawn)
+    samples = samples_of(run)
+    drawn = pictures(run, summary, samples) if {"markdown", "html"} & set(formats) else []
+    document = contents(run, summary, drawn, samples)
     if "markdown" in formats:
         _write_pictures(run.directory, drawn, document)
     for name in dict.fromkeys(formats):
@@ -70,7 +72,8 @@ def text(name: Format, document: Document, summary: pd.DataFrame) -> str:
 def _write_pictures(directory: Path, drawn: list[Picture], document: Document) -> None:
     for picture in drawn:
         if picture.data is None:  # of an earlier report, which this one contradicts
-            (directory / picture.file).unlink(missing_ok=True)
+            for file in (picture.file, picture.dark_file):
+                (directory / file).unlink(missing_ok=True)
     for section in document.sections:
         for block in section.blocks:
             if isinstance(block, Image):

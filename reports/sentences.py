@@ -8,8 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from distillbench.bench.records import Run
-from distillbench.bench.records.tidy import NOT_RUN
+from distillbench.bench.records import NOT_RUN, Run
 from distillbench.bench.statistics import Estimate
 from distillbench.reports import numbers, verdicts
 from distillbench.reports.costs import conditions

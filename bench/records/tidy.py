@@ -9,9 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from distillbench.bench.records import Cell, Cost, Run, load_run
-
-NOT_RUN = "not run"
+from distillbench.bench.records import Cell, Cost, Epoch, Run, Training, load_run
 
 QUALITY_COLUMNS = (
     "cell",
@@ -25,6 +23,7 @@ QUALITY_COLUMNS = (
     "metric",
     "value",
 )
+EPOCH_COLUMNS = (*QUALITY_COLUMNS[:6], "epoch", "score", "loss", "seconds")
 LATENCY_COLUMNS = ("model", "device", "batch_size", "threads", "hardware", "sample_ms")
 
 Row = tuple[Any, ...]
@@ -82,19 +81,13 @@ def hardware(cost: Cost, device: str) -> str:
     return str(cost.machine.get("cpu_model") or cost.machine.get("cpu") or "an unnamed processor")
 
 
-def status_of(run: Run, cell: Cell) -> str:
-    """Return how a planned cell ended; `not run` where it has no record."""
-    record = run.records.get(cell.id)
-    return record.status if record else NOT_RUN
-
-
 def _about(run: Run, cell: Cell) -> Row:
-    return (cell.id, cell.kind, cell.model, cell.method or "", cell.seed, status_of(run, cell))
+    return (cell.id, cell.kind, cell.model, cell.method or "", cell.seed, run.status(cell))
 
 
 def _values(run: Run, cell: Cell) -> list[Row]:
     """Return split, head, metric and value of all that a cell yielded; one empty row for none."""
-    if status_of(run, cell) != "done":
+    if run.status(cell) != "done":
         return [NOTHING]
     found = [
         (split, head, metric, value)
@@ -103,3 +96,22 @@ def _values(run: Run, cell: Cell) -> list[Row]:
         for metric, value in metrics.items()
     ]
     return found or [NOTHING]
+
+
+def epochs(run: Run) -> pd.DataFrame:
+    """Return one row per epoch of each finished training.
+
+    The score is that on the validation split, missing where none was taken; the loss is the mean
+    of the unweighted terms times their weights.
+    """
+    rows = [
+        (*_about(run, cell), epoch.number, epoch.score, _loss(training, epoch), epoch.seconds)
+        for cell in run.manifest.cells
+        if (record := run.records.get(cell.id)) and (training := record.training)
+        for epoch in training.history
+    ]
+    return pd.DataFrame(rows, columns=list(EPOCH_COLUMNS))
+
+
+def _loss(training: Training, epoch: Epoch) -> float:
+    return sum(training.weights.get(name, 1.0) * value for name, value in epoch.losses.items())

@@ -13,7 +13,7 @@ from distillbench.bench.statistics import quantile
 from distillbench.reports import numbers
 from distillbench.reports.figures import style
 
-MARKED = ((0.5, "p50", "o"), (0.95, "p95", "^"))
+MARKED = ((0.5, "p50", "o"), (0.95, "p95", "^"), (0.99, "p99", "D"))
 
 
 def latency_distribution(

@@ -44,6 +44,30 @@ def accuracy_against_macs(summary: pd.DataFrame) -> tuple[Figure, str]:
     return _scatter(summary, "macs", "multiply-accumulates per sample", "MACs", "")
 
 
+def accuracy_against_parameters(summary: pd.DataFrame) -> tuple[Figure, str]:
+    """Draw the score against the parameters of what ships.
+
+    Returns:
+        The figure and its text alternative.
+
+    Raises:
+        NothingToDrawError: No student has both a score and a count of parameters.
+    """
+    return _scatter(summary, "parameters", "parameters of what ships", "parameters", "")
+
+
+def accuracy_against_bytes(summary: pd.DataFrame) -> tuple[Figure, str]:
+    """Draw the score against the bytes of the weight file of what ships.
+
+    Returns:
+        The figure and its text alternative.
+
+    Raises:
+        NothingToDrawError: No student has both a score and a weight file.
+    """
+    return _scatter(summary, "weight_file_bytes", "weight file", "B", "")
+
+
 def points(summary: pd.DataFrame, cost: str) -> list[Point]:
     """Return each summary row that has a score and a positive cost, and its place on the front."""
     found = [
@@ -74,24 +98,19 @@ def _scatter(
         axes = figure.add_subplot()
         Scatter(axes, found, measure, control).draw()
         axes.set_ylabel(f"test {measure.title}")
-        heading = f"{title} ({unit})" if unit == "ms" else title
-        axes.set_xlabel("\n".join([heading, *textwrap.wrap(conditions, 70), *_note(missing)]))
+        heading = f"{title} ({unit})" if unit in ("ms", "B") else title
+        axes.set_xlabel(
+            "\n".join([heading, *textwrap.wrap(conditions, 70), *style.incomplete(missing)])
+        )
         figure.legend(handles=legend(found, measure, control), loc="outside right upper")
-    about = f"{title} ({conditions})" if conditions else title
-    return figure, _alt(found, measure, about, unit, missing)
+    where = f"{title} ({conditions})" if conditions else title
+    return figure, _alt(found, measure, where, unit, missing)
 
 
 def _missing(summary: pd.DataFrame, cost: str) -> list[str]:
     models = [str(r["ships"]) for r in summary.to_dict("records") if number(r, cost) is None]
     unmeasured = [f"{model}: cost not measured" for model in dict.fromkeys(models)]
     return shortfalls(summary) + unmeasured
-
-
-def _note(missing: list[str]) -> list[str]:
-    if not missing:
-        return []
-    shown = "; ".join(missing[:4]) + (f"; and {len(missing) - 4} more" if missing[4:] else "")
-    return textwrap.wrap(f"Incomplete: {shown}", 78)
 
 
 def _alt(found: list[Point], measure: Measure, about: str, unit: str, missing: list[str]) -> str:

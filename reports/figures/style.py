@@ -5,15 +5,19 @@ blindness can tell apart; a shape or a line style always says the same as the co
 """
 
 import io
+import textwrap
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from matplotlib import style
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_hex, to_rgba, to_rgba_array
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
 
 from distillbench.reports.numbers import short
@@ -53,6 +57,10 @@ _STYLE = {
 }
 
 
+_DARK = {INK: "#e6e6e6", QUIET: "#a6a6a6", GRID: "#383838", PAPER: "#121212"}
+_PAINTED = ("color", "facecolor", "edgecolor", "markerfacecolor", "markeredgecolor")
+
+
 class NothingToDrawError(ValueError):
     """The data hold nothing that the figure could show; the message says what is missing."""
 
@@ -82,6 +90,22 @@ def looks(names: Iterable[str], control: str | None = None) -> dict[str, Look]:
     return found
 
 
+def handles(found: Mapping[str, Look], *, lines: bool = True) -> list[Line2D]:
+    """Return what stands for each look in a legend, with or without its line style."""
+    return [
+        Line2D(
+            [],
+            [],
+            color=look.colour,
+            marker=look.marker,
+            ls=look.line if lines else "",
+            ms=9 if look is TEACHER_LOOK else 6,
+            label=label(name),
+        )
+        for name, look in found.items()
+    ]
+
+
 @contextmanager
 def styled() -> Iterator[None]:
     """Draw in the project's style, whatever the user's matplotlib is set to."""
@@ -96,11 +120,42 @@ def new_figure(height: float) -> Figure:
     return Figure(figsize=(WIDTH, height), layout="constrained")
 
 
+def themes(figure: Figure, alt: str) -> tuple[bytes, bytes]:
+    """Return a figure as PNG for light pages and for dark ones; it is dark from then on."""
+    light = png(figure, alt)
+    figure.set_layout_engine("none")  # its places are found: the dark one has the same
+    darken(figure)
+    return light, png(figure, alt)
+
+
+def darken(figure: Figure) -> None:
+    """Give all that is ink or paper in a figure its colour on dark pages; data keep theirs."""
+    for artist in figure.findobj():
+        for name in _PAINTED:
+            get = getattr(artist, f"get_{name}", None)
+            if get is not None and hasattr(artist, f"set_{name}"):
+                found = to_rgba_array(get())
+                swapped = [_on_dark(colour) for colour in found]
+                if any(new is not None for new in swapped):
+                    colours = [
+                        old if new is None else new for old, new in zip(found, swapped, strict=True)
+                    ]
+                    getattr(artist, f"set_{name}")(colours if len(colours) > 1 else colours[0])
+
+
+def _on_dark(colour: Any) -> tuple[float, float, float, float] | None:
+    """Return what a colour becomes on dark pages; None where it stays."""
+    found = _DARK.get(to_hex(colour))
+    return None if found is None else to_rgba(found, float(colour[3]))
+
+
 def png(figure: Figure, alt: str) -> bytes:
     """Return a figure as PNG, with its text alternative in the description."""
     stream = io.BytesIO()
     with styled():
-        figure.savefig(stream, format="png", metadata={"Software": None, "Description": alt})
+        # `savefig` would draw twice, once only to find the places of its parts.
+        canvas: Any = FigureCanvasAgg(figure)
+        canvas.print_png(stream, metadata={"Software": None, "Description": alt})
     return stream.getvalue()
 
 
@@ -115,6 +170,14 @@ def listed(parts: Sequence[str], limit: int = 12) -> str:
     """Return parts of a text alternative in one line; beyond a limit they are only counted."""
     more = [f"and {len(parts) - limit} more"] if len(parts) > limit else []
     return "; ".join([*parts[:limit], *more])
+
+
+def incomplete(missing: Sequence[str], width: int = 78) -> list[str]:
+    """Return, in lines for a figure, what has no value; beyond four they are only counted."""
+    if not missing:
+        return []
+    shown = "; ".join(missing[:4]) + (f"; and {len(missing) - 4} more" if missing[4:] else "")
+    return textwrap.wrap(f"Incomplete: {shown}", width)
 
 
 def frame(means: Sequence[float], ends: Sequence[float]) -> tuple[float, float]:

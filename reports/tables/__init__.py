@@ -8,6 +8,8 @@ from distillbench.reports.tables.quality import (
     relative_table,
     results_table,
 )
+from distillbench.reports.tables.ranks import ranks_table
+from distillbench.reports.tables.sampling import sampling_table
 
 __all__ = [
     "cost_table",
@@ -18,7 +20,9 @@ __all__ = [
     "latency_table",
     "macs_of",
     "names",
+    "ranks_table",
     "relative_table",
     "results_table",
+    "sampling_table",
     "training_table",
 ]

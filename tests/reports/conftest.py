@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from pydantic import BaseModel
+from safetensors.numpy import save_file
 
 from distillbench.bench.records import (
     MANIFEST,
@@ -25,7 +26,10 @@ from distillbench.bench.records import (
     WeightsFile,
     write_json,
 )
+from distillbench.reports import write_report
+from distillbench.reports.report import FORMATS
 
+TARGETS = "predictions/targets.safetensors"
 STARTED = "2026-01-02T03:04:05Z"
 METHODS = ("none", "kd", "interpolate", "fitnet")
 GAINS = {"none": 0.0, "kd": 0.012, "interpolate": 0.006, "fitnet": -0.004}
@@ -44,6 +48,8 @@ class Plan:
         metrics: The measures that are kept; None for all.
         varied: Whether seeds differ.
         noise: Another number gives each method other chances of its own.
+        kept: Whether the predictions lie in the run's folder.
+        epochs: Epochs in the history of each training.
         suite: Further keys of the suite.
     """
 
@@ -61,6 +67,8 @@ class Plan:
     metrics: tuple[str, ...] | None = None
     varied: bool = True
     noise: int = 0
+    kept: bool = False
+    epochs: int = 1
     suite: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -74,6 +82,14 @@ def build(tmp_path: Path) -> Callable[..., Run]:
 def run(build: Callable[..., Run]) -> Run:
     """The normal case: two students, four methods, three seeds, all finished."""
     return build()
+
+
+@pytest.fixture(scope="session")
+def reported(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run with all that a report can show, and its report in every format. For reading only."""
+    run = build_run(Plan(kept=True, epochs=3), tmp_path_factory.mktemp("reported"))
+    write_report(run, FORMATS)
+    return run
 
 
 @pytest.fixture
@@ -118,8 +134,27 @@ def build_run(plan: Plan, directory: Path) -> Run:
             },
         },
         started=STARTED,
+        targets=TARGETS if plan.kept else "",
     )
+    if plan.kept:
+        _keep(plan, [record.cell for record in records.values()], directory)
     return Run(directory, manifest, records, costs)
+
+
+def _keep(plan: Plan, cells: list[Cell], directory: Path) -> None:
+    """Write targets and logits as the harness keeps them: right as often as the record says."""
+    (directory / "predictions").mkdir(exist_ok=True)
+    rng = np.random.default_rng(0)
+    truth, hard = rng.integers(0, 10, 360), rng.permutation(360) / 360
+    save_file({"test.label": truth}, directory / TARGETS)
+    for cell in cells:
+        quality = _quality(plan, cell)["test"]["label"]["top1"] or 0.0
+        chance = np.random.default_rng([cell.seed, len(cell.id)])
+        right = hard + 0.02 * chance.standard_normal(360) < quality
+        logits = chance.standard_normal((360, 10))
+        given = np.where(right, truth, (truth + 1 + truth % 3) % 10)
+        logits[np.arange(360), given] += 3 + 3 * chance.random(360)
+        save_file({"test.label": logits.astype(np.float16)}, directory / cell.predictions_file)
 
 
 def _cells(plan: Plan) -> list[Cell]:
@@ -155,7 +190,7 @@ def _record(plan: Plan, cell: Cell) -> Record:
     return Record(
         cell=cell,
         status="done",
-        training=_training(cell),
+        training=_training(plan, cell),
         quality=_quality(plan, cell),
         weights=WeightsFile(file=cell.weights_file, bytes=1000, sha256="cd" * 32, digest="ab" * 32),
         started=STARTED,
@@ -174,7 +209,7 @@ def _failed(cell: Cell, status: Status) -> Record:
     )
 
 
-def _training(cell: Cell) -> Training:
+def _training(plan: Plan, cell: Cell) -> Training:
     method = cell.method
     return Training(
         select="last",
@@ -189,8 +224,16 @@ def _training(cell: Cell) -> Training:
             if method in ("kd", "fitnet")
             else None
         ),
-        history=(Epoch(number=1, losses={"ce": 0.5}, score=0.9, seconds=2.0),),
+        history=tuple(
+            Epoch(number=n, losses={"ce": 0.5 / n}, score=_score(cell, n), seconds=2.0)
+            for n in range(1, plan.epochs + 1)
+        ),
     )
+
+
+def _score(cell: Cell, epoch: int) -> float:
+    top = 0.95 + GAINS.get(cell.method or "", 0.003)
+    return top - (0.05 + 0.004 * cell.seed) / epoch
 
 
 def _quality(plan: Plan, cell: Cell) -> dict[str, dict[str, dict[str, float | None]]]:

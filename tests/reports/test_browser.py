@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from distillbench.bench.records import Run
-from distillbench.reports import write_report
 
 CHROMIUM = shutil.which("chromium")
 
@@ -31,6 +30,7 @@ addEventListener("load", () => {
     alts: [...document.images].map((image) => image.alt.length),
     widths: [...document.images].map((image) => image.naturalWidth),
     paper: getComputedStyle(document.body).backgroundColor,
+    shown: [...document.images].map((image) => image.currentSrc === image.src),
   });
 });
 </script>
@@ -49,9 +49,8 @@ def dump(page: Path, profile: Path, *options: str) -> tuple[str, str]:
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
-def test_the_page_as_it_is_has_no_errors(run: Run, tmp_path: Path) -> None:
-    write_report(run, ("html",))
-    shown, log = dump(run.directory / "report.html", tmp_path / "profile")
+def test_the_page_as_it_is_has_no_errors(reported: Run, tmp_path: Path) -> None:
+    shown, log = dump(reported.directory / "report.html", tmp_path / "profile")
     assert "CONSOLE" not in log
     assert 'type="button"' in shown  # its own script ran under its own policy
 
@@ -61,11 +60,10 @@ def test_the_page_as_it_is_has_no_errors(run: Run, tmp_path: Path) -> None:
     ("options", "paper"),
     [((), "rgb(255, 255, 255)"), (("--force-dark-mode",), "rgb(18, 18, 18)")],
 )
-def test_both_themes(run: Run, tmp_path: Path, options: tuple[str, ...], paper: str) -> None:
-    write_report(run, ("html",))
-    text = (run.directory / "report.html").read_text()
+def test_both_themes(reported: Run, tmp_path: Path, options: tuple[str, ...], paper: str) -> None:
+    text = (reported.directory / "report.html").read_text()
     start = text.index("<meta http-equiv")
-    probed = run.directory / "probed.html"
+    probed = tmp_path / "probed.html"
     probed.write_text(text[:start] + PROBE + text[text.index(">", start) + 1 :])
     shown, _ = dump(probed, tmp_path / "profile", *options)
     quoted = shown.split('data-found="', 1)[1].split('"', 1)[0]
@@ -77,3 +75,4 @@ def test_both_themes(run: Run, tmp_path: Path, options: tuple[str, ...], paper: 
     assert min(found["alts"]) > 20
     assert min(found["widths"]) > 100
     assert found["paper"] == paper
+    assert set(found["shown"]) == {not options}  # the picture itself, or its dark source

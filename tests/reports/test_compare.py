@@ -32,7 +32,9 @@ def test_a_run_is_no_regression_of_itself(run: Run) -> None:
 def test_a_drop_beyond_noise_is_a_regression(build: Build) -> None:
     found = compare(build(), build(students=WORSE, noise=1))
     assert len(found.regressions) == 4
-    assert found.regressions[0].startswith(f"mlp-small with none: test top-1 changed by {MINUS}2.91 [")
+    assert found.regressions[0].startswith(
+        f"mlp-small with none: test top-1 changed by {MINUS}2.91 ["
+    )
     words = {row.word for row in found.changes if row.model == "mlp-small"}
     assert words == {"worse"}
 

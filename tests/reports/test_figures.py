@@ -8,20 +8,38 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from distillbench.bench.records import HeadSummary, Run
+from distillbench.bench.records.tidy import epochs
 from distillbench.bench.statistics import Estimate
 from distillbench.reports import latency_samples, summarize, tidy
 from distillbench.reports.figures import (
     NothingToDrawError,
+    accuracy_against_bytes,
     accuracy_against_latency,
     accuracy_against_macs,
+    accuracy_against_parameters,
+    class_differences,
+    critical_difference_diagram,
+    gain_against_training,
+    gap_closed,
     latency_distribution,
+    learning_curves,
+    paired_differences,
     png,
+    reliability_diagram,
     seeds_by_method,
+    tasks_by_method,
+    themes,
+    throughput_by_batch,
 )
 from distillbench.reports.figures.pareto import points
+from distillbench.reports.figures.ranks import alike
 from distillbench.reports.figures.scatter import Point, legend, named
 from distillbench.reports.figures.style import CONTROL_LOOK, label, looks
+from distillbench.reports.frames import recalls, reliability
 from distillbench.reports.measures import measure_of
+from distillbench.reports.ranking import measures_by_head, ranking
+from distillbench.reports.samples import samples_of
+from distillbench.reports.summary import shortfalls
 
 WHERE = "batch 1, cpu, 1 thread, Example CPU 3000"
 
@@ -36,7 +54,29 @@ DRAW: dict[str, Callable[[Run], tuple[Figure, str]]] = {
     "macs": lambda run: accuracy_against_macs(summarize(run)),
     "seeds": lambda run: seeds_by_method(summarize(run), tidy(run)),
     "ecdf": lambda run: latency_distribution(_at_batch_1(run), "cnn-large", WHERE),
+    "parameters": lambda run: accuracy_against_parameters(summarize(run)),
+    "bytes": lambda run: accuracy_against_bytes(summarize(run)),
+    "differences": lambda run: paired_differences(summarize(run)),
+    "throughput": lambda run: throughput_by_batch(latency_samples(run), "cnn-large", WHERE),
+    "training": lambda run: gain_against_training(summarize(run)),
+    "learning": lambda run: learning_curves(epochs(run), "none", shortfalls(summarize(run))),
+    "gap": lambda run: gap_closed(summarize(run)),
+    "reliability": lambda run: reliability_diagram(
+        reliability(run, samples_of(run)), "none", shortfalls(summarize(run))
+    ),
+    "classes": lambda run: class_differences(
+        recalls(run, samples_of(run)), "none", shortfalls(summarize(run))
+    ),
+    "tasks": lambda run: tasks_by_method(
+        tidy(run), measures_by_head(run), "none", shortfalls(summarize(run))
+    ),
 }
+ALWAYS = ("latency", "macs", "seeds", "ecdf", "parameters", "bytes", "throughput")
+TWO_HEADS = (
+    HeadSummary(name="label", kind="classification", classes=10),
+    HeadSummary(name="angle", kind="regression", classes=1),
+)
+WHOLE: dict[str, Any] = {"kept": True, "epochs": 3, "heads": TWO_HEADS}
 
 FAILED = {"mlp-small-kd-s1": "diverged"} | {f"cnn-tiny-kd-s{seed}": "failed" for seed in range(3)}
 ODD = {
@@ -56,7 +96,7 @@ RUNS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("name", DRAW)
+@pytest.mark.parametrize("name", ALWAYS)
 @pytest.mark.parametrize("case", RUNS)
 def test_every_figure_draws(build: Callable[..., Run], name: str, case: str) -> None:
     figure, alt = DRAW[name](build(**RUNS[case]))
@@ -66,9 +106,94 @@ def test_every_figure_draws(build: Callable[..., Run], name: str, case: str) -> 
     assert "Software" not in image.info
 
 
-@pytest.mark.parametrize("name", DRAW)
-def test_the_same_records_give_the_same_bytes(run: Run, name: str) -> None:
-    assert png(*DRAW[name](run)) == png(*DRAW[name](run))
+@pytest.mark.parametrize("name", [name for name in DRAW if name not in ALWAYS])
+@pytest.mark.parametrize(
+    "case",
+    [
+        {},
+        {"status": FAILED},
+        {"students": {"[a]|<b>$x$": (0.95, 0.03), "_c": (0.94, 0.1)}},
+        {"students": {f"s{i}": (0.95 - i / 300, 0.02 * 1.2**i) for i in range(13)}},
+    ],
+    ids=["normal", "failed", "odd names", "many"],
+)
+def test_further_figures_draw_in_both_themes(
+    build: Callable[..., Run], name: str, case: dict[str, Any]
+) -> None:
+    figure, alt = DRAW[name](build(**WHOLE, seeds=(0, 1), methods=("none", "kd"), **case))
+    light, dark = (Image.open(io.BytesIO(data)) for data in themes(figure, alt))
+    assert light.size == dark.size
+    assert light.info["Description"] == dark.info["Description"] == alt
+    assert light.convert("RGB").getpixel((0, 0)) == (255, 255, 255)
+    assert dark.convert("RGB").getpixel((0, 0)) == (18, 18, 18)
+    assert ("Incomplete: " in alt) == ("status" in case or len(case.get("students", ())) > 12)
+
+
+def test_dark_pages_have_light_ink_and_the_same_data(run: Run) -> None:
+    figure, alt = DRAW["differences"](run)
+    light, dark = themes(figure, alt)
+
+    def main_colours(data: bytes) -> set[object]:
+        found = Image.open(io.BytesIO(data)).convert("RGB").getcolors(1 << 20) or []
+        return {pixel for _, pixel in sorted(found, reverse=True)[:10]}
+
+    (white, ink), (black, pale) = ((255,) * 3, (26,) * 3), ((18,) * 3, (230,) * 3)
+    assert {white, ink, BLUE} <= main_colours(light)
+    assert {black, pale, BLUE} <= main_colours(dark)
+    assert not main_colours(dark) & {white, ink}
+
+
+BLUE = (0, 114, 178)
+NOTHING: dict[str, tuple[dict[str, Any], str]] = {
+    "differences": ({"methods": ("kd",)}, "there is no change of test top-1"),
+    "gap": ({"students": {"mlp-small": (0.9877, 0.03)}}, "there is no gap between"),
+    "throughput": ({"batches": (1,)}, "fewer than two batch sizes were timed"),
+    "training": ({"methods": ("kd",)}, "no method has both a change and a training time"),
+    "learning": ({"epochs": 1}, "the history of two epochs or more"),
+    "reliability": ({}, "no predictions of a student were kept"),
+    "classes": ({}, "no predictions of a method and of the student trained alone"),
+    "tasks": ({}, "there is one head only"),
+}
+
+
+@pytest.mark.parametrize("name", NOTHING)
+def test_what_has_no_data_is_said(build: Callable[..., Run], name: str) -> None:
+    attributes, reason = NOTHING[name]
+    with pytest.raises(NothingToDrawError, match=reason):
+        DRAW[name](build(**attributes))
+    if name != "throughput":  # which the teacher has alone
+        with pytest.raises(NothingToDrawError):
+            DRAW[name](build(students={}))
+
+
+def test_further_alt_texts_hold_the_numbers(build: Callable[..., Run]) -> None:
+    run = build(**WHOLE)
+    alts = {name: draw(run)[1] for name, draw in DRAW.items() if name not in ALWAYS}
+    assert "cnn-tiny with kd +1.15 [+0.99, +1.31], better (few seeds)" in alts["differences"]
+    assert "cnn-tiny with kd +64.6 [" in alts["gap"]
+    assert "cnn-tiny with kd +1.15 [+0.99, +1.31] at 1.00 " in alts["training"]
+    assert "mlp-small with kd from 0.9" in alts["learning"]
+    assert "over 3 epochs" in alts["learning"]
+    assert "mlp-small with none mean confidence " in alts["reliability"]
+    assert "mlp-small with kd from class " in alts["classes"]
+    assert "mlp-small with kd, angle 1.0" in alts["tasks"]
+
+
+def test_the_critical_difference_joins_what_it_does_not_tell_apart() -> None:
+    assert alike([1.0, 2.0, 3.5, 4.0], 1.6) == [(0, 1), (1, 2), (2, 3)]
+    assert alike([1.0, 2.0, 3.0], 2.5) == [(0, 2)]
+    assert alike([1.0, 4.0], 1.0) == []
+
+
+def test_the_critical_difference_diagram(build: Callable[..., Run]) -> None:
+    run = build(students={f"s{i}": (0.95 - i / 300, 0.02 * 2**i) for i in range(5)})
+    found = ranking(run)
+    assert found is not None
+    figure, alt = critical_difference_diagram(found.methods, found.ranks, ["x: no value"])
+    assert "over 5 blocks" in alt
+    assert "kd 1.00; interpolate 2.00; none 3.00; fitnet 4.00" in alt
+    assert "Incomplete: x: no value" in alt
+    assert len(themes(figure, alt)[1]) > 1000
 
 
 @pytest.mark.parametrize(

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from distillbench.bench.records import Run
+from distillbench.bench.records import HeadSummary, Run
 from distillbench.reports import summarize
 from distillbench.reports.contents import contents
 from distillbench.reports.report import FILES, FORMATS, Format, text
 
+LABEL = (HeadSummary(name="label", kind="classification", classes=10),)
 GOLDEN = Path(__file__).parent / "golden"
 
 WRITE = """
@@ -48,15 +49,26 @@ def test_golden(small: Run, name: Format) -> None:
     assert found == path.read_text(encoding="utf-8"), "if that is meant, run `make golden`"
 
 
-def test_two_processes_write_the_same_bytes(small: Run, save: Callable[[Run], None]) -> None:
-    save(small)
+def test_two_processes_write_the_same_bytes(
+    build: Callable[..., Run], save: Callable[[Run], None]
+) -> None:
+    """Every format and every picture, of a run that has something for each."""
+    run = build(
+        students={f"s{i}": (0.95 - i / 500, 0.05 + i / 10) for i in range(3)},
+        methods=("none", "kd", "fitnet"),
+        seeds=(0, 1),
+        heads=(*LABEL, HeadSummary(name="angle", kind="regression", classes=1)),
+        kept=True,
+        epochs=3,
+    )
+    save(run)
     written = []
     for seed in ("1", "2"):
         environment = {**os.environ, "PYTHONHASHSEED": seed}
-        command = [sys.executable, "-c", WRITE, str(small.directory)]
+        command = [sys.executable, "-c", WRITE, str(run.directory)]
         subprocess.run(command, check=True, env=environment)
-        files = [small.directory / name for name in FILES.values()]
-        files += sorted(small.directory.glob("*.png"))
+        files = [run.directory / name for name in FILES.values()]
+        files += sorted(run.directory.glob("*.png"))
         written.append({file.name: file.read_bytes() for file in files})
-    assert len(written[0]) > len(FILES)
+    assert len(written[0]) == len(FILES) + 2 * 15
     assert written[0] == written[1]
