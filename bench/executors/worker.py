@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from distillbench.bench.cell import Watch, failure_of, now, run_cell
-from distillbench.bench.executors.executor import Ended, OutOfStorage, epoch_done
+from distillbench.bench.executors.executor import Ended, OutOfStorage, Tell, epoch_done
 from distillbench.bench.executors.limits import limit_memory
 from distillbench.bench.executors.parcel import Parcel
 from distillbench.bench.plan import Job
@@ -37,7 +37,7 @@ def work(
     if memory is not None:
         limit_memory(memory)
     try:
-        messages.send(Ended(_run(messages, job, parcel, directory, stop)))
+        messages.send(Ended(run_job(job, parcel, directory, stop, messages.send)))
     except OSError as error:
         messages.send(OutOfStorage(error.errno, error.strerror or str(error), error.filename))
     messages.close()
@@ -46,9 +46,12 @@ def work(
     os._exit(0)  # tearing torch down takes longer than many a cell
 
 
-def _run(
-    messages: Connection, job: Job, parcel: Parcel, directory: Path, stop: threading.Event
-) -> Record:
+def run_job(job: Job, parcel: Parcel, directory: Path, stop: threading.Event, tell: Tell) -> Record:
+    """Open the parcel, load the teacher and run a cell to its record.
+
+    Raises:
+        OSError: There is no room for what the cell writes, or a file cannot be read.
+    """
     started = now()
     try:
         context = parcel.open().here()
@@ -58,7 +61,7 @@ def _run(
     except Exception as error:  # such as too little memory for the data
         failure = failure_of(error)
         return Record(cell=job.cell, status="failed", failure=failure, started=started, seconds=0.0)
-    watch = Watch(epoch_done(job, messages.send), stop)
+    watch = Watch(epoch_done(job, tell), stop)
     return run_cell(job, context, directory, teacher, watch)
 
 
