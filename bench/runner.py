@@ -106,6 +106,9 @@ def _site(plan: Plan, directory: Path, where: Where) -> Site:
     cores, threads = cores or 1, plan.suite.threads
     if where.executor == "inline":
         return Site(plan.context, directory, 1, threads)
+    if where.executor == "ray":  # which knows itself how many there is room for
+        cpus = int(plan.suite.resources.cpus)
+        return Site(plan.context, directory, where.jobs or len(plan.jobs), threads or max(1, cpus))
     jobs = where.jobs
     if jobs is None:
         jobs = max(1, cores // (threads or cores)) if plan.context.device.type == "cpu" else 1
