@@ -22,7 +22,8 @@ def exits(interrupted: str = KEPT) -> Iterator[None]:
     except ConfigError as error:
         code, message = Exit.CONFIG, str(error)
     except OSError as error:
-        code, message = Exit.STORAGE, f"{error.filename or 'storage'}: {error.strerror or error}"
+        cause = f"{error.strerror or error} (errno {error.errno})"
+        code, message = Exit.STORAGE, f"{error.filename or 'storage'}: {cause}"
     except KeyboardInterrupt:
         code, message = Exit.INTERRUPTED, f"interrupted; {interrupted}"
     else:

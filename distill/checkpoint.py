@@ -1,6 +1,7 @@
 """Weights on disk as safetensors, and the digest that identifies a network's state."""
 
 import hashlib
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,7 +36,8 @@ def storage_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except SafetensorError as error:
-        raise OSError(None, str(error), str(path)) from error
+        number = re.search(r"os error (\d+)", str(error))
+        raise OSError(number and int(number[1]), str(error), str(path)) from error
 
 
 def load_weights(module: nn.Module, path: Path) -> None:

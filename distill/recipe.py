@@ -7,12 +7,14 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    GetJsonSchemaHandler,
     NonNegativeFloat,
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
     model_validator,
 )
+from pydantic_core import core_schema
 
 
 class Augmentation(BaseModel):
@@ -36,6 +38,13 @@ class Augmentation(BaseModel):
     def _from_name(cls, value: object) -> object:
         return {"name": value} if isinstance(value, str) else value
 
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        """Let editors know that a name will do alone."""
+        return {"anyOf": [{"type": "string"}, handler(schema)]}
+
 
 class Recipe(BaseModel):
     """How to train a model.
@@ -47,6 +56,9 @@ class Recipe(BaseModel):
     Attributes:
         select: The epoch whose weights are kept: the last, or the best on the validation split.
         teacher_cache_bytes: The most memory that cached teacher outputs may take.
+        devices: Processes that train together, each on a GPU of its own or on a share of the CPU's
+            threads. `batch_size` stays that of the whole batch, which they divide. A script that
+            trains so keeps its work below `if __name__ == "__main__":`, since they import it.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -67,6 +79,7 @@ class Recipe(BaseModel):
     augment: tuple[Augmentation, ...] = ()
     select: Literal["last", "best"] = "last"
     teacher_cache_bytes: NonNegativeInt = 2 * 2**30
+    devices: PositiveInt = 1
     seed: NonNegativeInt = 0
 
     @model_validator(mode="after")
@@ -82,6 +95,11 @@ class Recipe(BaseModel):
             raise ValueError(
                 f"milestones are {list(self.milestones)} and epochs is {self.epochs}; "
                 "expected each below epochs, since a later one changes nothing"
+            )
+        if self.batch_size % self.devices:
+            raise ValueError(
+                f"batch_size is {self.batch_size} and devices is {self.devices}; expected a batch "
+                "that the devices can divide into equal shares"
             )
         return self
 

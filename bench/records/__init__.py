@@ -38,12 +38,13 @@ from distillbench.bench.records.profile import (
     Profile,
     ProfileSettings,
 )
-from distillbench.bench.records.run import MANIFEST, HeadSummary, Manifest, Run, load_run
+from distillbench.bench.records.run import MANIFEST, NOT_RUN, HeadSummary, Manifest, Run, load_run
 from distillbench.distill.files import whole_file
 
 __all__ = [
     "FINAL",
     "MANIFEST",
+    "NOT_RUN",
     "Attempt",
     "BatchTimings",
     "Cell",

@@ -11,6 +11,7 @@ from distillbench.bench.records.costs import Cost
 from distillbench.bench.records.files import DamagedError, Data, Model, read_json
 
 MANIFEST = "run.json"
+NOT_RUN = "not run"
 
 
 class HeadSummary(Data):
@@ -66,6 +67,11 @@ class Run:
     costs: Mapping[str, Cost]
     evaluations: Mapping[str, Evaluation] = field(default_factory=dict)
     damaged: tuple[str, ...] = ()
+
+    def status(self, cell: Cell) -> str:
+        """Return how a planned cell ended; `not run` where it has no record."""
+        record = self.records.get(cell.id)
+        return record.status if record else NOT_RUN
 
     def quality(self, cell: Cell) -> Values:
         """Return a cell's measures: those of its record, and those that were added later."""

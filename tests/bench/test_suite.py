@@ -2,11 +2,12 @@ import copy
 from pathlib import Path
 
 import pytest
+import yaml
 from tests.bench.conftest import TINY, WriteSuite
 
 from distillbench.bench.errors import ConfigError
 from distillbench.bench.suite import Suite
-from distillbench.bench.suite_file import load_suite, suite_names
+from distillbench.bench.suite_file import SUITES, load_suite, suite_names
 
 TEXT = """\
 name: tiny
@@ -163,3 +164,69 @@ def test_recipe_of_a_model(write_suite: WriteSuite) -> None:
     assert suite.recipe_of(suite.students[0]).epochs == 7
     assert suite.recipe_of(suite.students[0]).batch_size == 100
     assert suite.recipe_of(suite.teacher).epochs == 1
+
+
+def overridden(tmp_path: Path, *overrides: str) -> Suite:
+    path = tmp_path / "good.yaml"
+    path.write_text(TEXT, encoding="utf-8")
+    return load_suite(str(path), overrides)
+
+
+def test_values_are_set_from_outside(tmp_path: Path) -> None:
+    suite = overridden(
+        tmp_path,
+        *("recipe.epochs=7", "seeds=[4, 5]", "students.1.options.hidden=[9]", "task=mnist"),
+        *("limits.memory=2 GiB", "methods.1={method: kd, options: {temperature: 8}}"),
+    )
+    assert (suite.recipe.epochs, suite.seeds, suite.task.name) == (7, (4, 5), "mnist")
+    assert suite.students[1].options == {"hidden": [9]}
+    assert suite.limits.memory == 2 * 2**30
+    assert suite.methods[1].options == {"temperature": 8}
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("recipe.epochs=0", "--set recipe.epochs=0: recipe.epochs: "),
+        ("recipe.epoch=3", "--set recipe.epoch=3: recipe.epoch: there is no such key; did you"),
+        ("task=digts", "--set task=digts: task: unknown task 'digts'; did you mean 'digits'?"),
+        ("epochs", "--set is 'epochs'; expected KEY=VALUE"),
+        ("=3", "--set is '=3'; expected KEY=VALUE"),
+        ("seeds=[1", "--set seeds=[1: the value is not valid YAML"),
+        ("students.7.model=cnn", "--set students.7.model=cnn: the suite has no '7' there"),
+        ("name.first=x", "--set name.first=x: the suite has no 'first' there"),
+    ],
+)
+def test_a_bad_override_is_named(tmp_path: Path, override: str, said: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        overridden(tmp_path, "recipe.lr=0.1", override)
+    assert str(caught.value).startswith(said)
+    assert len(str(caught.value).splitlines()) == 1 or "YAML" in said
+
+
+def test_a_key_that_stands_there_twice(tmp_path: Path) -> None:
+    message = refusal(tmp_path, ("  epochs: 1", "  epochs: 1\n  epochs: 2"))
+    assert message == "bad.yaml:13: recipe.epochs: the key stands there twice; take one out"
+
+
+@pytest.mark.parametrize("tag", ["!!str ", "!mine ", "!!python/name:os.system "])
+def test_tags_are_refused(tmp_path: Path, tag: str) -> None:
+    message = refusal(tmp_path, ("name: tiny", f"name: {tag}tiny"))
+    assert "not valid YAML: a suite has no tags" in message
+    assert "line 1" in message
+
+
+def test_limits(tmp_path: Path) -> None:
+    assert "limits.memory: " in refusal(tmp_path, ("recipe:", "limits: {memory: lots}\nrecipe:"))
+    assert "limits.retries: " in refusal(tmp_path, ("recipe:", "limits: {retries: 3}\nrecipe:"))
+    assert "resources.gpus: " in refusal(tmp_path, ("recipe:", "resources: {gpus: -1}\nrecipe:"))
+
+
+def test_the_schema_accepts_what_the_suite_does(tmp_path: Path) -> None:
+    jsonschema = pytest.importorskip("jsonschema")
+    schema = Suite.model_json_schema()
+    for name in suite_names():
+        jsonschema.validate(yaml.safe_load((SUITES / f"{name}.yaml").read_text()), schema)
+    for old, new in (("recipe:", "recip:"), ("- kd", "- kdd"), ("epochs: 1", "epochs: none")):
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(yaml.safe_load(TEXT.replace(old, new)), schema)

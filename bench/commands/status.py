@@ -1,0 +1,15 @@
+"""The command `status`."""
+
+import typer
+
+from distillbench.bench.commands.arguments import RunFolder
+from distillbench.bench.exits import exits
+
+
+def status(directory: RunFolder) -> None:
+    """Say how a run stands, also while another process runs it: cells done, running, failed."""
+    with exits():
+        from distillbench.bench.status import status_lines
+
+        for line in status_lines(directory):
+            typer.echo(line)

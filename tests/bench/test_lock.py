@@ -1,0 +1,55 @@
+import json
+import multiprocessing
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from distillbench.bench.errors import ConfigError
+from distillbench.bench.lock import LOCK, Owner, held, locked, owner_of
+
+
+def test_a_held_folder_says_who_holds_it(tmp_path: Path) -> None:
+    with locked(tmp_path / "run") as owner:
+        assert (owner.host, owner.pid) == (socket.gethostname(), os.getpid())
+        assert held(tmp_path / "run") == owner_of(tmp_path / "run") == owner
+    assert held(tmp_path / "run") is None
+    assert owner_of(tmp_path / "run") is None
+
+
+def test_a_second_driver_is_refused(tmp_path: Path) -> None:
+    with locked(tmp_path), pytest.raises(ConfigError, match=rf"being run by process {os.getpid()}"):
+        with locked(tmp_path):
+            pass
+    with locked(tmp_path):
+        pass
+
+
+def test_the_lock_of_a_dead_process_is_taken_over(tmp_path: Path) -> None:
+    dead = multiprocessing.get_context("spawn").Process(target=int)
+    dead.start()
+    dead.join()
+    left = {"id": "1", "host": socket.gethostname(), "pid": dead.pid}
+    (tmp_path / LOCK).write_text(json.dumps(left), encoding="utf-8")
+    assert owner_of(tmp_path) is not None
+    assert held(tmp_path) is None
+    with locked(tmp_path) as owner:
+        assert owner.pid == os.getpid()
+
+
+def test_a_lock_of_another_host_is_left_to_people(tmp_path: Path) -> None:
+    left = {"id": "1", "host": "elsewhere", "pid": 1}
+    (tmp_path / LOCK).write_text(json.dumps(left), encoding="utf-8")
+    assert held(tmp_path) == Owner("1", "elsewhere", 1)
+    with pytest.raises(ConfigError, match=r"process 1 on elsewhere; .*remove .*run\.lock"):
+        with locked(tmp_path):
+            pass
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1]", '{"id": 1}'])
+def test_what_is_no_owner_is_nobody(tmp_path: Path, text: str) -> None:
+    (tmp_path / LOCK).write_text(text, encoding="utf-8")
+    assert held(tmp_path) is None
+    with locked(tmp_path):
+        pass
