@@ -108,7 +108,8 @@ def test_the_full_group(
     extra = extra_memory([student, teacher, target], full)
     benchmark.extra_info["memory / logits"] = round(extra, 2)
     assert extra < 3
-    assert benchmark.stats["median"] < LIMIT_S
+    if benchmark.stats is not None:  # as it is with --benchmark-disable
+        assert benchmark.stats["median"] < LIMIT_S
 
 
 def _predictions(logits: Tensor, target: Tensor) -> Predictions:
