@@ -95,8 +95,7 @@ def test_pair_measure(
 def test_the_full_group(
     benchmark: BenchmarkFixture, student: Tensor, teacher: Tensor, target: Tensor
 ) -> None:
-    """What a suite with `metrics: [full]` takes for one model and split, its tables included."""
-    torch.set_num_threads(2)  # the limit is for two cores; the fixture of all benchmarks undoes it
+    """What `metrics: [full]` takes for one model and split, on one thread, tables included."""
     own, known = ({"validation": _predictions(logits, target)} for logits in (student, teacher))
     head = Head("label", "classification", CLASSES, counts=COUNTS)
 
