@@ -190,7 +190,9 @@ class Stream:
         device: Where batches are put.
         workers: Loader processes; 0 reads in this process.
         deterministic: Whether a row gives the same inputs each time; False for a data set that
-            augments its samples itself. Teacher outputs are cached only where it is True.
+            augments its samples itself. Teacher outputs are cached only where it is True. What
+            loader processes draw starts anew where a training is taken up: such a training ends
+            with the same bits only where `workers` is 0 and torch's generators are drawn from.
     """
 
     def __init__(

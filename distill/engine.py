@@ -17,6 +17,7 @@ from distillbench.distill.method import Method, Progress
 from distillbench.distill.methods.none import Alone
 from distillbench.distill.network import Network, as_network, probe
 from distillbench.distill.objective import companions, merge_weights, prepare_pair
+from distillbench.distill.parallel_launch import spread
 from distillbench.distill.recipe import Recipe
 from distillbench.distill.resume import Checkpoints
 from distillbench.distill.seeding import seeded
@@ -31,6 +32,7 @@ from distillbench.distill.teacher import (
 )
 
 
+@spread("model")
 def train(
     model: nn.Module | Network,
     data: Data,
@@ -64,6 +66,7 @@ def train(
         return loop.run(learner, learner.step)
 
 
+@spread("student")
 def distil(
     student: nn.Module | Network,
     teacher: nn.Module | Network,

@@ -51,6 +51,7 @@ class VectorMethod(Method):
     """
 
     family: ClassVar[Family] = "relation"
+    relates_samples = True
     needs: ClassVar[tuple[str, ...]] = ("features",)
 
     def __init__(

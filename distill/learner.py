@@ -15,6 +15,7 @@ from distillbench.distill.data import Samples
 from distillbench.distill.method import Batch, Head, Method, Output, Progress
 from distillbench.distill.network import Network
 from distillbench.distill.objective import heads_of
+from distillbench.distill.parallel import Ranks
 from distillbench.distill.recipe import Recipe
 from distillbench.distill.taps import Taps
 from distillbench.distill.teacher import Outputs, Source
@@ -57,6 +58,7 @@ class Learner:
         weights: Weight of each term of the loss, `ce` (supervised) among them.
         companions: More methods, whose terms are added to those of `method`.
         teacher: Where the teacher's outputs come from, where one of these looks at them.
+        ranks: The processes that train it together.
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class Learner:
         weights: Mapping[str, float],
         companions: Sequence[Method] = (),
         teacher: Source | None = None,
+        ranks: Ranks,
     ) -> None:
         self.network, self.method, self.weights = network, method, dict(weights)
         self._recipe, self._steps_per_epoch = recipe, steps_per_epoch
@@ -85,6 +88,8 @@ class Learner:
         self._parameters = [p for p in parameters if p.requires_grad]
         self._optimizer = build_optimizer(recipe, self._parameters)
         self._taps = Taps(network.module, method.student_taps)
+        self._ranks, self._modules = ranks, (network.module, *self._methods)
+        self._whole = ranks.wrap(self._loss, self._modules)
         # Terms wait as tensors until they are looked at: reading each would stop a GPU every step.
         self._waiting: defaultdict[str, list[Tensor]] = defaultdict(list)
         self._sums: defaultdict[str, float] = defaultdict(float)
@@ -102,7 +107,7 @@ class Learner:
             DivergedError: The loss is not finite; looked at every 200 steps and at an epoch's end.
         """
         with self._precision(samples.index.device):
-            loss = self._loss(samples, progress)
+            loss = self._whole(samples, progress)
         self._optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         if self._recipe.clip_norm is not None:
@@ -111,6 +116,7 @@ class Learner:
         for group in self._optimizer.param_groups:
             group["lr"] = rate
         self._optimizer.step()
+        self._ranks.level(self._modules)
         self._steps += 1
         if self._steps % CHECK_EVERY == 0:
             self._check(progress.epoch)
@@ -125,32 +131,37 @@ class Learner:
         means = {name: total / self._steps for name, total in self._sums.items()}
         self._sums.clear()
         self._steps = 0
-        return means
+        return self._ranks.mean(means)
 
     def state(self) -> dict[str, Any]:
-        """Return all that its next step depends on, as data."""
+        """Return all that its next step depends on, as data; the same in every process."""
         return {
             "network": self.network.module.state_dict(),
             "methods": [method.state_dict() for method in self._methods],
             "optimizer": self._optimizer.state_dict(),
             "moved": self.method.moved,
+        }
+
+    def counts(self) -> dict[str, Any]:
+        """Return what this process's samples gave in this epoch so far, as data."""
+        return {
             "waiting": {name: torch.stack(terms) for name, terms in self._waiting.items()},
             "sums": dict(self._sums),
             "steps": self._steps,
         }
 
-    def load_state(self, state: Mapping[str, Any]) -> None:
-        """Take up what `state` returned, in a learner that was built alike."""
+    def load_state(self, state: Mapping[str, Any], counts: Mapping[str, Any]) -> None:
+        """Take up what `state` and `counts` returned, in a learner that was built alike."""
         self.network.module.load_state_dict(state["network"])
         for method, own in zip(self._methods, state["methods"], strict=True):
             method.load_state_dict(own)
         self._optimizer.load_state_dict(state["optimizer"])
         self.method.moved = state["moved"]
         device = self._parameters[0].device
-        for name, terms in state["waiting"].items():
+        for name, terms in counts["waiting"].items():
             self._waiting[name] = list(terms.to(device))
-        self._sums.update(state["sums"])
-        self._steps = state["steps"]
+        self._sums.update(counts["sums"])
+        self._steps = counts["steps"]
 
     def _precision(self, device: torch.device) -> AbstractContextManager[object]:
         if self._recipe.precision == "float32":

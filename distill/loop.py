@@ -2,7 +2,7 @@
 
 import copy
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 
 import torch
@@ -14,8 +14,15 @@ from distillbench.distill.data import Data, Samples
 from distillbench.distill.learner import Learner
 from distillbench.distill.method import Method, Progress
 from distillbench.distill.network import Network
+from distillbench.distill.parallel import here
 from distillbench.distill.recipe import Recipe
-from distillbench.distill.resume import Checkpoint, Checkpoints, Interrupted
+from distillbench.distill.resume import (
+    Checkpoint,
+    Checkpoints,
+    Interrupted,
+    generators,
+    restore_generators,
+)
 from distillbench.distill.seeding import derive
 from distillbench.distill.teacher import CacheNote, Source
 
@@ -95,6 +102,7 @@ class Loop:
         self._score, self._on_epoch = score, on_epoch
         self._checkpoints = checkpoints
         self._checkpoint: Checkpoint | None = None
+        self._ranks = here()
         self._view = build_view(recipe.augment, recipe.seed)
         self._steps_per_epoch = len(data) // recipe.batch_size
         self._order = torch.Generator().manual_seed(derive(recipe.seed, "order"))
@@ -123,6 +131,7 @@ class Loop:
             weights=weights,
             companions=companions,
             teacher=teacher,
+            ranks=self._ranks,
         )
 
     def run(
@@ -146,23 +155,24 @@ class Loop:
         method, shipped = learner.method, learner.method.shipped(learner.network.module)
         self._learners, self._moved = (*others, learner), moved
         self._settle(method, learner.network)
+        self._ranks.reseed(self._recipe.seed)
         if self._checkpoints is not None:
             self._checkpoint = self._checkpoints.next(self._identity(learner))
         place = self._resume()
-        with learner.taps:
-            for epoch in range(place.epoch, self._recipe.epochs):
+        for epoch in range(place.epoch, self._recipe.epochs):
+            with learner.taps:
                 seconds = self._epoch(place, step)
-                began = time.perf_counter()
-                losses = [one.end_epoch(epoch) for one in self._learners][-1]
-                self._settle(method, learner.network)
-                score = self._rate(shipped, epoch)
-                seconds += time.perf_counter() - began
-                self._history.append(Epoch(epoch + 1, losses, score, seconds))
-                if self._on_epoch is not None:
-                    self._on_epoch(self._history[-1])
-                place = Place(epoch + 1)
-                if self._checkpoint is not None and self._checkpoint.due:
-                    self._save(self._checkpoint, place)
+            began = time.perf_counter()
+            losses = [one.end_epoch(epoch) for one in self._learners][-1]
+            self._settle(method, learner.network)
+            score = self._rate(shipped, epoch)
+            seconds += time.perf_counter() - began
+            self._history.append(Epoch(epoch + 1, losses, score, seconds))
+            if self._on_epoch is not None:
+                self._on_epoch(self._history[-1])
+            place = Place(epoch + 1)
+            if self._checkpoint is not None and self._ranks.agreed(self._checkpoint.due):
+                self._save(self._checkpoint, place)
         return self._result(learner, shipped)
 
     def _result(self, learner: Learner, shipped: nn.Module) -> Trained:
@@ -187,19 +197,32 @@ class Loop:
         for one in self._learners:
             one.network.module.train()
             one.method.train()
-        size, per_epoch = self._recipe.batch_size, self._steps_per_epoch
-        rows = self._rows()[place.steps * size : per_epoch * size]
+        per_epoch = self._steps_per_epoch
         first, total = place.epoch * per_epoch, self._recipe.epochs * per_epoch
-        batches = self._data.batches(rows, size)
-        for number, samples in enumerate(batches, start=first + place.steps):
-            if self._recipe.augment:
-                samples = replace(samples, inputs=self._view(samples.inputs, number))
+        for number, samples in enumerate(self._batches(place), start=first + place.steps):
             step(samples, Progress(place.epoch, number, total, self._recipe.epochs))
-            if self._checkpoint is not None and self._checkpoint.stopping:
+            if self._checkpoint is not None and self._ranks.agreed(self._checkpoint.stopping):
                 done = Place(place.epoch, number + 1 - first, time.perf_counter() - began)
                 self._save(self._checkpoint, done)
                 raise Interrupted(f"stopped after step {number + 1} of {total}")
         return time.perf_counter() - began
+
+    def _batches(self, place: Place) -> Iterator[Samples]:
+        """Give the batches that an epoch still needs, of several processes each its shares.
+
+        A view is made of the whole batch, so that it is the same however many processes there are;
+        without views a process reads its own rows alone.
+        """
+        size, per_epoch = self._recipe.batch_size, self._steps_per_epoch
+        rows = self._rows()[place.steps * size : per_epoch * size]
+        if not self._recipe.augment:
+            own = self._ranks.own_rows(rows, size)
+            yield from self._data.batches(own, size // self._ranks.count)
+            return
+        first = place.epoch * per_epoch + place.steps
+        for number, samples in enumerate(self._data.batches(rows, size), start=first):
+            view = replace(samples, inputs=self._view(samples.inputs, number))
+            yield self._ranks.own_samples(view)
 
     def _rows(self) -> Tensor:
         """Draw the order of the next epoch."""
@@ -210,8 +233,12 @@ class Loop:
         state = self._checkpoint.load() if self._checkpoint is not None else None
         if state is None:
             return Place()
-        for learner, own in zip(self._learners, state["learners"], strict=True):
-            learner.load_state(own)
+        own = state["ranks"][self._ranks.number]
+        for learner, held, counts in zip(
+            self._learners, state["learners"], own["counts"], strict=True
+        ):
+            learner.load_state(held, counts)
+        restore_generators(own["generators"])
         if self._moved is not None:
             self._moved.load_state_dict(state["moved"])
         self._history = [Epoch(**epoch) for epoch in state["history"]]
@@ -231,6 +258,10 @@ class Loop:
         return f"{recipe} {len(self._data)} {method} {sorted(learner.weights.items())} {shapes}"
 
     def _save(self, checkpoint: Checkpoint, place: Place) -> None:
+        counts = [learner.counts() for learner in self._learners]
+        ranks = self._ranks.gathered({"counts": counts, "generators": generators()})
+        if self._ranks.number > 0:
+            return
         checkpoint.save(
             {
                 "place": asdict(place),
@@ -238,6 +269,7 @@ class Loop:
                 "moved": None if self._moved is None else self._moved.state_dict(),
                 "history": [asdict(epoch) for epoch in self._history],
                 "best": self._best,
+                "ranks": ranks,
             }
         )
 

@@ -153,6 +153,8 @@ class Method(nn.Module):
         head_kinds: The kinds of heads that it is called for.
         uses_outputs: Whether `loss` looks at the teacher's outputs; where it does not, the teacher
             is not run and `loss` is given an `Output` that holds nothing.
+        relates_samples: Whether its loss on a batch is more than the mean of its losses on parts of
+            the batch, as where it compares samples with one another. Every relation method does.
         student_taps: Submodules of the student whose outputs `loss` needs, by dotted path;
             `path:input` stands for the first input of one.
         teacher_taps: The same of the teacher.
@@ -167,6 +169,7 @@ class Method(nn.Module):
     needs: ClassVar[tuple[str, ...]] = ()
     head_kinds: ClassVar[tuple[HeadKind, ...]] = ("classification", "regression")
     uses_outputs: ClassVar[bool] = True
+    relates_samples: ClassVar[bool] = False
     student_taps: tuple[str, ...] = ()
     teacher_taps: tuple[str, ...] = ()
     moved: bool = False

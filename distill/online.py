@@ -14,6 +14,7 @@ from distillbench.distill.method import Method, Progress
 from distillbench.distill.methods.none import Alone
 from distillbench.distill.network import Network, as_network
 from distillbench.distill.objective import companions, merge_weights, prepare_pair
+from distillbench.distill.parallel_launch import spread
 from distillbench.distill.recipe import Recipe
 from distillbench.distill.resume import Checkpoints
 from distillbench.distill.seeding import seeded
@@ -21,6 +22,7 @@ from distillbench.distill.taps import Taps
 from distillbench.distill.teacher import Joint, Live, Peers
 
 
+@spread("student", "teacher")
 def distil_online(
     student: nn.Module | Network,
     teacher: nn.Module | Network,
@@ -85,6 +87,7 @@ def distil_online(
         return trained, master.module.eval()
 
 
+@spread("students")
 def distil_mutually(
     students: Sequence[nn.Module | Network],
     method: Method,

@@ -5,6 +5,7 @@ remembers, where in the order of rows it stands, torch's generators. It is data 
 as such.
 """
 
+import copy
 import hashlib
 import threading
 import time
@@ -12,7 +13,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
@@ -22,6 +23,14 @@ State = dict[str, Any]
 
 LEAST_PAUSE = 50
 """Times as long as writing a checkpoint took pass before the next one: they cost 2 % at most."""
+
+
+class Event(Protocol):
+    """Of a thread or of a process."""
+
+    def is_set(self) -> bool:
+        """Return whether what it stands for has happened."""
+        ...
 
 
 class Interrupted(Exception):  # noqa: N818  (it is no error)
@@ -46,15 +55,31 @@ class Checkpoints:
     def __init__(
         self,
         folder: Path,
-        stop: threading.Event | None = None,
+        stop: Event | None = None,
         *,
         identity: str = "",
         every_seconds: float = 10.0,
     ) -> None:
         self.folder = folder
-        self._stop = stop or threading.Event()
+        self._stop: Event = threading.Event() if stop is None else stop
         self._identity, self._every = identity, every_seconds
         self._started = 0
+
+    def elsewhere(self, stop: Event) -> "Checkpoints":
+        """Return these checkpoints for the next training, which another process will run.
+
+        Args:
+            stop: Has it stop there.
+        """
+        other = copy.copy(self)
+        other._stop = stop
+        self._started += 1
+        return other
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the work was asked to stop."""
+        return self._stop.is_set()
 
     def next(self, training: str = "") -> "Checkpoint":
         """Return the checkpoint of the training that starts now.
@@ -70,9 +95,7 @@ class Checkpoints:
 class Checkpoint:
     """The checkpoint of one training."""
 
-    def __init__(
-        self, path: Path, stop: threading.Event, identity: str, every_seconds: float
-    ) -> None:
+    def __init__(self, path: Path, stop: Event, identity: str, every_seconds: float) -> None:
         self._path, self._stop, self._identity = path, stop, identity
         self._pause, self._last = every_seconds, time.monotonic()
 
@@ -93,19 +116,16 @@ class Checkpoint:
             OSError: It cannot be written; the checkpoint before it still stands.
         """
         began = time.monotonic()
-        whole = {"identity": self._identity, "generators": _generators(), **state}
+        whole = {"identity": self._identity, **state}
         path = self._path
-        with _storage_errors(path), whole_file(path) as partial, partial.open("wb") as file:
+        with storage_errors(path), whole_file(path) as partial, partial.open("wb") as file:
             torch.save(whole, file)
         self._last = time.monotonic()
         if self._pause:
             self._pause = max(self._pause, LEAST_PAUSE * (self._last - began))
 
     def load(self) -> State | None:
-        """Return the state that was written; None where there is none of this training.
-
-        The random generators stand as they stood when it was written.
-        """
+        """Return the state that was written; None where there is none of this training."""
         try:
             state = torch.load(self._path, map_location="cpu", weights_only=True)
         except FileNotFoundError:
@@ -116,12 +136,11 @@ class Checkpoint:
         if not isinstance(state, dict) or state.get("identity") != self._identity:
             warnings.warn(f"{self._path} is of another training, starting anew", stacklevel=2)
             return None
-        _restore(state["generators"])
         return state
 
 
 @contextmanager
-def _storage_errors(path: Path) -> Iterator[None]:
+def storage_errors(path: Path) -> Iterator[None]:
     """Name the file in what its storage raises, which torch hides behind an error of its own."""
     try:
         yield
@@ -132,13 +151,15 @@ def _storage_errors(path: Path) -> Iterator[None]:
         raise
 
 
-def _generators() -> dict[str, Any]:
+def generators() -> State:
+    """Return where torch's global generators stand."""
     used = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
     devices = torch.cuda.get_rng_state_all() if used else []
     return {"cpu": torch.get_rng_state(), "cuda": devices}
 
 
-def _restore(states: Mapping[str, Any]) -> None:
+def restore_generators(states: Mapping[str, Any]) -> None:
+    """Set torch's global generators to where they stood."""
     torch.set_rng_state(states["cpu"])
     if states["cuda"]:
         torch.cuda.set_rng_state_all(states["cuda"][: torch.cuda.device_count()])

@@ -112,6 +112,7 @@ class CRD(Method):
     paper = "Tian, Krishnan, Isola: Contrastive Representation Distillation. ICLR"
     default_weights = {"ce": 1.0, "crd": 0.8}
     needs = ("features", "projector", "memory")
+    relates_samples = True
 
     normalizers: Tensor
 

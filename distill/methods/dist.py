@@ -64,6 +64,7 @@ class DIST(LogitMethod):
     year = 2022
     paper = "Huang et al.: Knowledge Distillation from A Stronger Teacher. NeurIPS"
     default_weights = {"ce": 1.0, "dist": 2.0}
+    relates_samples = True
 
     def __init__(
         self,
