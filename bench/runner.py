@@ -11,9 +11,11 @@ from distillbench.bench.cell import now
 from distillbench.bench.costs import measure_costs
 from distillbench.bench.environment import describe_environment
 from distillbench.bench.events import Events
-from distillbench.bench.executors.executor import Executor, Name, Site
+from distillbench.bench.executors import Name
+from distillbench.bench.executors.executor import Executor, Site
 from distillbench.bench.listener import Listener
 from distillbench.bench.lock import locked
+from distillbench.bench.model_measures import add_model_measures
 from distillbench.bench.plan import Plan
 from distillbench.bench.predictions import save_targets
 from distillbench.bench.records import (
@@ -26,6 +28,7 @@ from distillbench.bench.records import (
     write_json,
 )
 from distillbench.bench.store import Store
+from distillbench.bench.trackers.tracker import Scene, Trackers, builders
 from distillbench.bench.training import Training
 
 
@@ -55,15 +58,17 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Where:
-    """Where cells run.
+    """Where cells run, and who else hears of it.
 
     Attributes:
         executor: Its name.
         jobs: Cells at the same time; None for as many as there are cores for.
+        trackers: Names of other programs that are told.
     """
 
     executor: Name = "local"
     jobs: int | None = None
+    trackers: tuple[str, ...] = ()
 
 
 def run_plan(
@@ -72,11 +77,13 @@ def run_plan(
     """Run what is not finished, measure what is not measured, and read the run back.
 
     Raises:
-        ConfigError: Another driver holds the folder, or a file in it cannot be used.
+        ConfigError: Another driver holds the folder, a file in it cannot be used, or the executor
+            or a tracker is not to be had.
         KeyboardInterrupt: A signal asked to stop; what ran is kept at its last step.
         OSError: The run folder cannot be written; every earlier record is whole.
     """
     where = where or Where()
+    hearing = builders(where.trackers)
     with locked(directory) as owner:
         store, events = Store(directory, listener.warned), Events(directory)
         store.clean()
@@ -85,14 +92,17 @@ def run_plan(
             save_targets(plan.task, directory / _targets(plan))
         events.append("driver", id=owner.id, host=owner.host, pid=owner.pid, command=command)
         site = _site(plan, directory, where)
-        training = Training(plan, store, events, listener)
+        scene = Scene(plan.suite.name, directory, plan.suite.model_dump(mode="json"))
+        trackers = Trackers(hearing, scene, listener.warned)
+        training = Training(plan, store, events, listener, trackers)
         jobs, finished = training.open_jobs()
         listener.planned(jobs, finished, site.jobs)
         events.append("planned", open=len(jobs), finished=finished, jobs=site.jobs)
-        with closing(_executor(where.executor, site)) as executor:
+        with closing(trackers), closing(_executor(where.executor, site)) as executor:
             if jobs:
                 training.run(jobs, executor)
             add_measures(directory, plan.suite.metrics)
+            add_model_measures(plan, directory)
             with executor.alone():
                 unmeasured = _measure_open(plan, store, events, listener)
         shutil.rmtree(directory / "cache", ignore_errors=True)

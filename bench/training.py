@@ -17,6 +17,7 @@ from distillbench.bench.listener import Listener
 from distillbench.bench.plan import Job, Plan
 from distillbench.bench.records import Attempt, Failure, Record, Status
 from distillbench.bench.store import Store
+from distillbench.bench.trackers.tracker import Trackers
 
 
 class Training:
@@ -27,14 +28,17 @@ class Training:
         store: The run folder, which only this process writes records to.
         events: Where each message is written down.
         listener: Who hears of them.
+        trackers: Who else does.
 
     Attributes:
         ended: How many cells came to a record.
     """
 
-    def __init__(self, plan: Plan, store: Store, events: Events, listener: Listener) -> None:
+    def __init__(
+        self, plan: Plan, store: Store, events: Events, listener: Listener, trackers: Trackers
+    ) -> None:
         self._plan, self._store = plan, store
-        self._events, self._listener = events, listener
+        self._events, self._listener, self._trackers = events, listener, trackers
         self._jobs = {job.cell.id: job for job in plan.jobs}
         self._attempts: defaultdict[str, list[Attempt]] = defaultdict(list)
         self.ended = 0
@@ -85,6 +89,8 @@ class Training:
         return record.weights.digest if record and record.weights else None
 
     def _tell(self, message: Message) -> None:
+        if isinstance(message, Started | EpochDone):
+            self._trackers.tell(message)
         if isinstance(message, Started):
             attempt = len(self._attempts[message.cell]) + 1
             self._events.append("started", cell=message.cell, attempt=attempt)
@@ -110,6 +116,7 @@ class Training:
             seconds=record.seconds,
             cause=cause,
         )
+        self._trackers.tell(Ended(record))
         self._listener.ended(record)
 
     def _lost(self, lost: Lost) -> None:

@@ -3,20 +3,19 @@
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 from distillbench.bench.commands.arguments import DataRoot, Device, Overrides, SuiteArgument
 from distillbench.bench.commands.report import show
 from distillbench.bench.errors import ConfigError, Exit
+from distillbench.bench.executors import EXECUTORS, Name
 from distillbench.bench.exits import exits
 
 if TYPE_CHECKING:
     from distillbench.bench.runner import Outcome, Where
     from distillbench.bench.suite import Suite
-
-EXECUTORS = ("inline", "local", "ray")
 
 
 def run(
@@ -37,6 +36,10 @@ def run(
         ),
     ] = "local",
     overrides: Overrides = None,
+    track: Annotated[
+        list[str] | None,
+        typer.Option(help="tensorboard or mlflow, which are told too; may be repeated."),
+    ] = None,
 ) -> None:
     """Train, distil, measure and report a suite; what is finished in the run folder is kept."""
     with exits():
@@ -50,7 +53,8 @@ def run(
         directory = out or Path("runs") / loaded.name
         from distillbench.bench.runner import Where
 
-        outcome = _run(loaded, directory, data_root, device, Where(executor, jobs))  # type: ignore[arg-type]
+        where = Where(cast("Name", executor), jobs, tuple(track or ()))
+        outcome = _run(loaded, directory, data_root, device, where)
         show(directory)
         if outcome.unmeasured is not None:
             typer.echo(f"distillbench: nothing was measured: {outcome.unmeasured}", err=True)

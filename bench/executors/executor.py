@@ -10,7 +10,6 @@ from distillbench.bench.plan import Context, Job
 from distillbench.bench.records import Record
 from distillbench.distill.loop import Epoch
 
-Name = Literal["inline", "local", "ray"]
 Loss = Literal["died", "timeout", "interrupted"]
 
 

@@ -19,9 +19,9 @@ def test_a_held_folder_says_who_holds_it(tmp_path: Path) -> None:
 
 
 def test_a_second_driver_is_refused(tmp_path: Path) -> None:
-    with locked(tmp_path), pytest.raises(ConfigError, match=rf"being run by process {os.getpid()}"):
-        with locked(tmp_path):
-            pass
+    refused = pytest.raises(ConfigError, match=rf"being run by process {os.getpid()}")
+    with locked(tmp_path), refused, locked(tmp_path):
+        pass
     with locked(tmp_path):
         pass
 
@@ -42,9 +42,9 @@ def test_a_lock_of_another_host_is_left_to_people(tmp_path: Path) -> None:
     left = {"id": "1", "host": "elsewhere", "pid": 1}
     (tmp_path / LOCK).write_text(json.dumps(left), encoding="utf-8")
     assert held(tmp_path) == Owner("1", "elsewhere", 1)
-    with pytest.raises(ConfigError, match=r"process 1 on elsewhere; .*remove .*run\.lock"):
-        with locked(tmp_path):
-            pass
+    refused = pytest.raises(ConfigError, match=r"process 1 on elsewhere; .*remove .*run\.lock")
+    with refused, locked(tmp_path):
+        pass
 
 
 @pytest.mark.parametrize("text", ["", "{", "[1]", '{"id": 1}'])

@@ -207,6 +207,7 @@ def test_a_second_driver_is_refused(suite: Path, tmp_path: Path) -> None:
     while not any(event["event"] == "started" for event in read_events(out)):
         assert first.poll() is None
         time.sleep(0.02)
+    first.send_signal(signal.SIGSTOP)  # it holds the folder, however slow the second one starts
     code, _, errors = run(suite, out)
     assert code == Exit.CONFIG
     assert f"is being run by process {first.pid} on {os.uname().nodename}" in errors
