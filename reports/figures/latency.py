@@ -38,6 +38,7 @@ def latency_distribution(
     }
     if not by_model:
         raise style.NothingToDrawError("no latency was measured")
+    by_model, more = style.fewer(by_model, teacher)
     looks = style.looks([name for name in by_model if name != teacher])
     if teacher in by_model:
         looks = {str(teacher): style.TEACHER_LOOK, **looks}
@@ -47,7 +48,7 @@ def latency_distribution(
         style.scale_axis(axes, [edge for taken in by_model.values() for edge in _edges(taken)])
         for name, look in looks.items():
             _curve(axes, by_model[name], look)
-        _label(axes, conditions)
+        _label(axes, [*textwrap.wrap(conditions, 78), *more])
         figure.legend(handles=_legend(looks), loc="outside right upper")
     return figure, _alt(by_model, conditions)
 
@@ -73,13 +74,12 @@ def _curve(axes: Axes, taken: np.ndarray, look: style.Look) -> None:
             axes.plot(value, q, marker, color=look.colour, ms=6, mec=style.PAPER, mew=0.8)
 
 
-def _label(axes: Axes, conditions: str) -> None:
+def _label(axes: Axes, lines: list[str]) -> None:
     axes.set_ylim(0, 1.03)
     axes.set_yticks([0, 0.25, 0.5, 0.75, 0.95])
     axes.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:.0f} %"))
     axes.set_ylabel("share of passes at most this long")
-    lines = ["latency of one forward pass (ms)", *textwrap.wrap(conditions, 78)]
-    axes.set_xlabel("\n".join(lines))
+    axes.set_xlabel("\n".join(["latency of one forward pass (ms)", *lines]))
 
 
 def _legend(looks: dict[str, style.Look]) -> list[Line2D]:

@@ -15,6 +15,9 @@ from distillbench.reports.figures.scatter import Point, Scatter, legend
 from distillbench.reports.measures import Measure, measure_of
 from distillbench.reports.summary import control_of, estimate, name_of, number, shortfalls
 
+MOST = 120
+"""Points of a scatter; more would hide each other."""
+
 
 def accuracy_against_latency(summary: pd.DataFrame, conditions: str) -> tuple[Figure, str]:
     """Draw the score against the median latency.
@@ -92,7 +95,8 @@ def _scatter(
     if not any(point.method for point in found):
         raise style.NothingToDrawError(f"no student has both a score and a {title}")
     measure = measure_of(str(summary["metric"].iloc[0]))
-    missing, control = _missing(summary, cost), control_of(summary)
+    found, more = _drawn(found, measure)
+    missing, control = [*more, *_missing(summary, cost)], control_of(summary)
     with style.styled():
         figure = style.new_figure(4.2)
         axes = figure.add_subplot()
@@ -105,6 +109,16 @@ def _scatter(
         figure.legend(handles=legend(found, measure, control), loc="outside right upper")
     where = f"{title} ({conditions})" if conditions else title
     return figure, _alt(found, measure, where, unit, missing)
+
+
+def _drawn(found: list[Point], measure: Measure) -> tuple[list[Point], list[str]]:
+    """Return the points that there is room for, those on the front first, and how many are not."""
+    sign = -1 if measure.higher_is_better else 1
+    ranked = sorted(found, key=lambda p: (not p.front, bool(p.method), sign * p.found.mean))
+    kept = {id(point) for point in ranked[:MOST]}
+    more = len(found) - len(kept)
+    told = [f"{more} dominated points are in the tables only"] if more else []
+    return [point for point in found if id(point) in kept], told
 
 
 def _missing(summary: pd.DataFrame, cost: str) -> list[str]:

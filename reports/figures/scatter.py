@@ -19,6 +19,8 @@ from distillbench.reports.measures import Measure
 SPREAD = 0.014
 ROW = 0.06
 NAMED = 9
+MODELS = 16
+"""Models up to which each is named above the axes."""
 
 
 @dataclass(frozen=True)
@@ -93,8 +95,8 @@ class Scatter:
     def _room(self, point: Point) -> float:
         """Return the distance to the nearest model of another cost, as a share of the axis."""
         own = self._fraction(point.cost)
-        others = [self._fraction(p.cost) for p in self.found if p.cost != point.cost]
-        return min((abs(own - other) for other in others), default=1.0)
+        others = {p.cost for p in self.found} - {point.cost}
+        return min((abs(own - self._fraction(other)) for other in others), default=1.0)
 
     def _front(self) -> None:
         front = sorted((p for p in self.found if p.front), key=lambda p: p.cost)
@@ -119,6 +121,9 @@ class Scatter:
         """Write each model's name above the axes, in as many rows as keep the names apart."""
         taken: list[float] = []
         costs = {p.model: p.cost for p in self.found}
+        if len(costs) > MODELS:  # then only those on the front, as far as there is room
+            front = dict.fromkeys(p.model for p in self.found if p.front)
+            costs = {model: costs[model] for model in list(front)[:MODELS]}
         for model, cost in sorted(costs.items(), key=lambda item: item[1]):
             text = style.label(model)
             half = 0.0068 * len(text) + 0.008

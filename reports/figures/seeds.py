@@ -3,7 +3,6 @@
 One panel per student; the dashed line is the mean of the student trained alone.
 """
 
-import math
 from typing import Any
 
 import pandas as pd
@@ -13,11 +12,10 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from distillbench.reports import numbers
-from distillbench.reports.figures import style
+from distillbench.reports.figures import panels, style
 from distillbench.reports.measures import Measure, measure_of
 from distillbench.reports.summary import control_of, estimate, name_of
 
-PANELS = 3
 DOTS, MEAN = -0.16, 0.14
 DASHES = (0, (4, 3))
 
@@ -40,20 +38,14 @@ def seeds_by_method(summary: pd.DataFrame, values: pd.DataFrame) -> tuple[Figure
         raise style.NothingToDrawError("no student finished")
     measure = measure_of(str(rows[0]["metric"]))
     looks = style.looks([str(row["method"]) for row in rows], control_of(summary))
-    students = list(dict.fromkeys(str(row["model"]) for row in rows))
-    across = min(len(students), PANELS)
-    down = math.ceil(len(students) / across)
+    students, more = panels.shown([str(row["model"]) for row in rows])
     with style.styled():
-        figure = style.new_figure(down * (0.8 + 0.42 * len(looks)) + 0.5)
-        grid = figure.subplots(down, across, sharey=True, squeeze=False)
-        for place, axes in enumerate(grid.flat):
-            if place >= len(students):
-                axes.set_axis_off()
-                continue
-            own = [row for row in rows if row["model"] == students[place]]
+        figure = style.new_figure(panels.rows_high(students, 0.8 + 0.42 * len(looks)) + 0.5)
+        grid = panels.grid(figure, students, sharey=True)
+        for student, axes in zip(students, grid, strict=True):
+            own = [row for row in rows if row["model"] == student]
             _panel(axes, own, looks, measure, _dots(values, own[0]))
-            axes.set_title(style.label(students[place], 66 // across), fontsize=9)
-        figure.supxlabel(f"test {measure.title}", fontsize=9)
+        figure.supxlabel("\n".join([f"test {measure.title}", *style.incomplete(more)]), fontsize=9)
         figure.legend(handles=_legend(rows), loc="outside upper center", ncols=3)
     return figure, _alt(rows, measure)
 

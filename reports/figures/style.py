@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from matplotlib import style
 from matplotlib.axes import Axes
@@ -21,6 +21,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
 
 from distillbench.reports.numbers import short
+
+Held = TypeVar("Held")
 
 INK = "#1a1a1a"
 QUIET = "#6b6b6b"
@@ -178,6 +180,16 @@ def incomplete(missing: Sequence[str], width: int = 78) -> list[str]:
         return []
     shown = "; ".join(missing[:4]) + (f"; and {len(missing) - 4} more" if missing[4:] else "")
     return textwrap.wrap(f"Incomplete: {shown}", width)
+
+
+def fewer(
+    by_model: Mapping[str, Held], teacher: str | None, limit: int = 16
+) -> tuple[dict[str, Held], list[str]]:
+    """Return the teacher and the first students that a legend has room for, and what is left."""
+    names = sorted(by_model, key=lambda name: name != teacher)[:limit]
+    left = len(by_model) - len(names)
+    told = [f"{left} more models are in the tables only"] if left else []
+    return {name: held for name, held in by_model.items() if name in names}, told
 
 
 def frame(means: Sequence[float], ends: Sequence[float]) -> tuple[float, float]:

@@ -29,6 +29,8 @@ def tasks_by_method(
     Raises:
         NothingToDrawError: There is one head only, or no student has a value.
     """
+    if len(measures) < 2:
+        raise style.NothingToDrawError("there is one head only")
     own = values[(values["kind"] == "student") & (values["split"] == "test")]
     own = own.dropna(subset=["value"])
     found = {
@@ -37,8 +39,8 @@ def tasks_by_method(
         for student in dict.fromkeys(own["model"])
     }
     found = {key: means for key, means in found.items() if means}
-    if len(measures) < 2 or not found:
-        raise style.NothingToDrawError("there is one head only, or no student has a value")
+    if not found:
+        raise style.NothingToDrawError("no student has a value on any head")
     looks = style.looks([str(name) for name in dict.fromkeys(own["method"])], control)
     keys = list(found)[: panels.MOST]
     more = len(found) - len(keys)

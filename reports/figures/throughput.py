@@ -29,6 +29,7 @@ def throughput_by_batch(
     if samples["batch_size"].nunique() < 2:
         raise style.NothingToDrawError("fewer than two batch sizes were timed")
     rates = {str(model): _rates(part) for model, part in samples.groupby("model", sort=False)}
+    rates, more = style.fewer(rates, teacher)
     looks = style.looks([name for name in rates if name != teacher])
     if teacher in rates:
         looks = {str(teacher): style.TEACHER_LOOK, **looks}
@@ -48,7 +49,7 @@ def throughput_by_batch(
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_formatter(FuncFormatter(lambda value, _: style.tick(value)))
         axes.set_ylabel("samples per second")
-        axes.set_xlabel("\n".join(["batch size", *textwrap.wrap(conditions, 78)]))
+        axes.set_xlabel("\n".join(["batch size", *textwrap.wrap(conditions, 78), *more]))
         figure.legend(handles=style.handles(looks), loc="outside right upper")
     return figure, _alt(rates, conditions)
 
