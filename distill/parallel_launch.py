@@ -25,7 +25,7 @@ from distillbench.distill.data import Stream
 from distillbench.distill.loop import Epoch
 from distillbench.distill.network import Network, as_network
 from distillbench.distill.parallel import check_shares, here
-from distillbench.distill.parallel_worker import CALL, MODEL, RESULT, Call, Site, work
+from distillbench.distill.parallel_worker import CALL, MODEL, RESULT, Call, Flag, Site, work
 from distillbench.distill.resume import Interrupted, storage_errors
 
 P = ParamSpec("P")
@@ -154,7 +154,7 @@ class _Launch:
         self._checkpoints = arguments.get("checkpoints")
         context = get_context(START)
         context.set_forkserver_preload([work.__module__])  # torch is imported once, not by each
-        self._stop = context.Event()
+        self._stop = Flag(folder / "stop")
         self._mail, theirs = context.Pipe()
         lifeline, self._lifeline = context.Pipe(duplex=False)
         self._site = Site(

@@ -45,6 +45,21 @@ class Call:
 
 
 @dataclass(frozen=True)
+class Flag:
+    """An event that processes share: it has happened where its file exists."""
+
+    path: Path
+
+    def is_set(self) -> bool:
+        """Return whether it has happened."""
+        return self.path.exists()
+
+    def set(self) -> None:
+        """Have it happen."""
+        self.path.touch()
+
+
+@dataclass(frozen=True)
 class Site:
     """Where a process works, and how it reaches its caller.
 
