@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter
 
-from distillbench.bench.statistics import quantile
+from distillbench.bench.statistics import SAMPLES_NEEDED, quantile
 from distillbench.reports import numbers
 from distillbench.reports.figures import style
 
@@ -49,7 +49,9 @@ def latency_distribution(
         for name, look in looks.items():
             _curve(axes, by_model[name], look)
         _label(axes, [*textwrap.wrap(conditions, 78), *more])
-        figure.legend(handles=_legend(looks), loc="outside right upper")
+        figure.legend(
+            handles=_legend(looks, max(map(len, by_model.values()))), loc="outside right upper"
+        )
     return figure, _alt(by_model, conditions)
 
 
@@ -82,14 +84,16 @@ def _label(axes: Axes, lines: list[str]) -> None:
     axes.set_xlabel("\n".join(["latency of one forward pass (ms)", *lines]))
 
 
-def _legend(looks: dict[str, style.Look]) -> list[Line2D]:
+def _legend(looks: dict[str, style.Look], most: int) -> list[Line2D]:
+    """Return what the curves stand for, and the marks that some curve has samples enough for."""
     curves = [
         Line2D([], [], color=look.colour, ls=look.line, lw=1.6, label=style.label(name))
         for name, look in looks.items()
     ]
     marks = [
         Line2D([], [], color=style.QUIET, marker=marker, ls="", ms=6, label=name)
-        for _, name, marker in MARKED
+        for q, name, marker in MARKED
+        if most >= SAMPLES_NEEDED[q]
     ]
     return [*curves, *marks]
 
