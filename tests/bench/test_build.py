@@ -1,3 +1,5 @@
+import pickle
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -150,6 +152,31 @@ def test_a_weight_file_is_loaded(task: Task, tmp_path: Path, suffix: str) -> Non
     path.write_bytes(b"torn")
     with pytest.raises(ConfigError, match=rf"model 'x': cannot load .*weights\.{suffix}"):
         build(task, "cnn", weights=path)
+
+
+class Bomb:
+    """Unpickled, it leaves a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, tuple[str, ...]]:
+        return Path.touch, (self.path,)  # type: ignore[return-value]
+
+
+def bare(value: object, path: Path) -> None:
+    path.write_bytes(pickle.dumps(value))
+
+
+@pytest.mark.parametrize("write", [torch.save, bare])
+def test_weights_with_code_in_them_are_refused(
+    task: Task, tmp_path: Path, write: Callable[[object, Path], object]
+) -> None:
+    path, mark = tmp_path / "weights.pt", tmp_path / "ran"
+    write({"weight": Bomb(mark)}, path)
+    with pytest.raises(ConfigError, match=r"model 'x': cannot load .*weights\.pt: .*[Ww]eights"):
+        build(task, "cnn", weights=path)
+    assert not mark.exists()
 
 
 SMALL = {"name": "small", "model": "cnn"}

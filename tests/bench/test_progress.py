@@ -1,0 +1,69 @@
+import io
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+from tests.bench.conftest import TINY
+
+from distillbench.bench.plan import Job
+from distillbench.bench.preflight import prepare
+from distillbench.bench.progress import Display
+from distillbench.bench.records import Failure, Record
+from distillbench.bench.suite import Suite
+
+
+@pytest.fixture(scope="module")
+def jobs() -> tuple[Job, ...]:
+    return prepare(Suite.model_validate(TINY), None, "cpu").jobs
+
+
+def record(job: Job, **found: object) -> Record:
+    facts = {"cell": job.cell, "status": "done", "started": "now", "seconds": 1.25, **found}
+    return Record.model_validate(facts)
+
+
+def play(jobs: tuple[Job, ...], *, terminal: bool) -> str:
+    """Show a run of three cells, one of which fails, and return what was written."""
+    file = io.StringIO()
+    console = Console(file=file, force_terminal=terminal, width=100, height=30)
+    with Display(console) as display:
+        display.planned(jobs, 2, 1)
+        display.started("big-s0")
+        display.epoch("big-s0", 1)
+        display.ended(record(jobs[0], quality={"test": {"label": {"top1": 0.5}}}))
+        display.started("small-none-s0")
+        display.retried("small-none-s0", "its process was ended by SIGKILL")
+        display.started("small-none-s0")
+        failure = Failure(kind="OutOfMemory", message="out of memory: 4 GiB")
+        display.ended(record(jobs[1], status="failed", failure=failure))
+        display.warned("something is [odd]")
+        display.started("small-kd-s0")
+        if terminal:
+            display._live.refresh()  # type: ignore[union-attr]
+        display.measuring()
+    return file.getvalue()
+
+
+def test_plain_lines_where_there_is_no_terminal(jobs: tuple[Job, ...]) -> None:
+    assert play(jobs, terminal=False).splitlines() == [
+        "2 cells are finished and kept; 3 to run",
+        "[1/3] big-s0: done in 1.2 s, test top1 of 'label' 50.00 %",
+        "small-none-s0: its process was ended by SIGKILL; it is tried again",
+        "[2/3] small-none-s0: failed after 1.2 s: out of memory: 4 GiB",
+        "warning: something is [odd]",
+        "measuring parameters, MACs, memory and latency",
+    ]
+
+
+def test_one_view_on_a_terminal(jobs: tuple[Job, ...]) -> None:
+    shown = play(jobs, terminal=True)
+    assert "2/3 ended, 1 running, 1 not done" in shown
+    assert "left" in shown
+    assert "small-kd-s0: starting" in shown
+
+
+def test_nothing_to_train(jobs: tuple[Job, ...], tmp_path: Path) -> None:
+    file = io.StringIO()
+    with Display(Console(file=file)) as display:
+        display.planned((), 3, 1)
+    assert file.getvalue() == "3 cells are finished and kept; nothing to train\n"
