@@ -17,6 +17,7 @@ from distillbench.distill.loop import Epoch, Score, Trained
 from distillbench.distill.method import Probe
 from distillbench.distill.network import Network, probe
 from distillbench.distill.objective import companions, heads_of, merge_weights
+from distillbench.distill.parallel import check_shares
 from distillbench.distill.procedure import Procedure, Setting
 from distillbench.distill.recipe import Recipe
 from distillbench.distill.resume import Checkpoints
@@ -102,6 +103,7 @@ def check_pair(
             if spec.init is not None:
                 initialise(own, seen, spec.init)
             for one in (method, *companions(method, merge_weights(method, spec.weights))):
+                check_shares(one, suite.recipe_of(student).devices)
                 one.prepare(own, seen, heads_of(one, task.heads)[0])
             method.shipped(network.module)
     except ConfigError:

@@ -3,14 +3,14 @@
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from distillbench.bench.commands.arguments import DataRoot, Device, Overrides, SuiteArgument
 from distillbench.bench.commands.report import show
 from distillbench.bench.errors import ConfigError, Exit
-from distillbench.bench.executors import EXECUTORS, Name
+from distillbench.bench.executors import EXECUTORS
 from distillbench.bench.exits import exits
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def run(
         directory = out or Path("runs") / loaded.name
         from distillbench.bench.runner import Where
 
-        where = Where(cast("Name", executor), jobs, tuple(track or ()))
+        where = Where(executor, jobs, tuple(track or ()))
         outcome = _run(loaded, directory, data_root, device, where)
         show(directory)
         if outcome.unmeasured is not None:

@@ -45,8 +45,8 @@ class MLflow:
         """Log parameters and measures, and end the run as finished or failed."""
         run = self._runs.pop(record.cell.id)
         cell = record.cell
-        for name, value in (("model", cell.model), ("method", cell.method), ("seed", cell.seed)):
-            self._client.log_param(run, name, value)
+        for about in ("model", "method", "seed"):
+            self._client.log_param(run, about, getattr(cell, about))
         for split, heads in record.quality.items():
             for head, values in heads.items():
                 for name, value in values.items():

@@ -191,6 +191,7 @@ SMALL = {"name": "small", "model": "cnn"}
         ({"students": [{**SMALL, "recipe": {"augment": ["random_crp"]}}]}, "small.*random_crp"),
         ({"recipe": {"augment": ["random_crp"]}}, "random_crp"),
         ({"recipe": {"batch_size": 5000}}, "batch_size is 5000, but .*1000 rows"),
+        ({"methods": ["rkd"], "recipe": {"batch_size": 100, "devices": 2}}, "relates the samples"),
         ({"task": {"name": "digits", "options": {"a": 1}}}, "has no option"),
         ({"methods": [{"method": "kd", "weights": {"k": 1}}]}, "weights name"),
         ({"methods": [{"method": "interpolate", "options": {"strength": 1.5}}]}, r"\[0, 1\]"),

@@ -20,6 +20,7 @@ from distillbench.distill.learner import Learner
 from distillbench.distill.method import Progress
 from distillbench.distill.methods.none import Alone
 from distillbench.distill.network import probe
+from distillbench.distill.parallel import here
 from distillbench.distill.taps import Taps
 from distillbench.distill.teacher import Live
 
@@ -47,6 +48,7 @@ def learner(network: Network, images: Tensors, method: Method, teacher: Live | N
         method=method,
         weights=method.default_weights,
         teacher=teacher,
+        ranks=here(),
     )
 
 
