@@ -9,6 +9,7 @@ import torch
 from torchvision.datasets import CIFAR10, CIFAR100
 
 from distillbench.bench.tasks.published import Published, normalised, read
+from distillbench.bench.tasks.subsets import long_tail
 from distillbench.bench.tasks.task import Task, tensor_task
 
 CIFAR10_DATA = Published(
@@ -27,36 +28,51 @@ CIFAR100_DATA = Published(
 )
 
 
-def cifar10(*, data_root: Path | None = None, validation: float = 0.1) -> Task:
+def cifar10(
+    *, data_root: Path | None = None, validation: float = 0.1, imbalance: float = 1
+) -> Task:
     """Return CIFAR-10 with 45,000 training, 5,000 validation and 10,000 test images.
 
     Args:
         data_root: The folder that holds `cifar-10-batches-py`. Where that is missing, it is
             downloaded.
         validation: The share of the training images set aside for validation.
+        imbalance: Training images of the first class for each one of the last, exponentially fewer
+            from class to class: 100 makes the CIFAR-10-LT of Cui et al. 2019, but for the images
+            set aside. Validation and test images stay as they are.
 
     Raises:
         ConfigError: The data is neither there nor to be had.
     """
-    return _task("cifar10", CIFAR10_DATA, 10, data_root, validation)
+    return _task("cifar10", CIFAR10_DATA, 10, data_root, validation, imbalance)
 
 
-def cifar100(*, data_root: Path | None = None, validation: float = 0.1) -> Task:
+def cifar100(
+    *, data_root: Path | None = None, validation: float = 0.1, imbalance: float = 1
+) -> Task:
     """Return CIFAR-100, with its 100 fine labels, in as many images as CIFAR-10.
 
     Args:
         data_root: The folder that holds `cifar-100-python`. Where that is missing, it is
             downloaded.
         validation: The share of the training images set aside for validation.
+        imbalance: Training images of the first class for each one of the last, exponentially fewer
+            from class to class: 100 makes the CIFAR-100-LT of Cui et al. 2019, but for the images
+            set aside. Validation and test images stay as they are.
 
     Raises:
         ConfigError: The data is neither there nor to be had.
     """
-    return _task("cifar100", CIFAR100_DATA, 100, data_root, validation)
+    return _task("cifar100", CIFAR100_DATA, 100, data_root, validation, imbalance)
 
 
 def _task(
-    name: str, data: Published, classes: int, data_root: Path | None, validation: float
+    name: str,
+    data: Published,
+    classes: int,
+    data_root: Path | None,
+    validation: float,
+    imbalance: float,
 ) -> Task:
     train, test = (
         (
@@ -65,4 +81,5 @@ def _task(
         )
         for split in read(data, data_root)
     )
-    return tensor_task(name, train, test, validation=validation, classes=classes)
+    task = tensor_task(name, train, test, validation=validation, classes=classes)
+    return task if imbalance == 1 else long_tail(task, imbalance)

@@ -6,6 +6,7 @@ from torchvision.datasets import MNIST
 
 from distillbench.bench.errors import ConfigError
 from distillbench.bench.tasks.published import Published, normalised, read
+from distillbench.bench.tasks.subsets import long_tail
 from distillbench.bench.tasks.task import Task, tensor_task
 
 DATA = Published(
@@ -18,7 +19,11 @@ DATA = Published(
 
 
 def mnist(
-    *, data_root: Path | None = None, validation: float = 1 / 12, images: int | None = None
+    *,
+    data_root: Path | None = None,
+    validation: float = 1 / 12,
+    images: int | None = None,
+    imbalance: float = 1,
 ) -> Task:
     """Return MNIST with 55,000 training, 5,000 validation and 10,000 test images.
 
@@ -27,6 +32,8 @@ def mnist(
         validation: The share of the training images set aside for validation.
         images: Training and validation images in all, the first ones of the file; 60,000 where
             not given. Fewer make a harder task of the same images.
+        imbalance: Training images of digit 0 for each one of digit 9, exponentially fewer from
+            digit to digit; 1 leaves all. Validation and test images stay balanced.
 
     Raises:
         ConfigError: The data is neither there nor to be had, or has not as many images.
@@ -38,4 +45,5 @@ def mnist(
     if images is not None and not 2 <= images <= len(train[1]):
         raise ConfigError(f"images is {images}; expected 2 to {len(train[1])}, as there are")
     train = (train[0][:images], train[1][:images])
-    return tensor_task("mnist", train, test, validation=validation)
+    task = tensor_task("mnist", train, test, validation=validation)
+    return task if imbalance == 1 else long_tail(task, imbalance)

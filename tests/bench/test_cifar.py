@@ -104,6 +104,19 @@ def test_the_fingerprint_is_of_the_images(root: Path) -> None:
     assert load("cifar100", root).fingerprint != first.fingerprint
 
 
+def test_a_long_tail_has_fewer_of_the_later_classes(root: Path) -> None:
+    labels = {"labels": [0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9]}
+    for number in range(1, 6):
+        images = batch(11, 10, "labels", number)
+        write(root / "cifar-10-batches-py", f"data_batch_{number}", images | labels)
+    task = load("cifar10", root, validation=0.01, imbalance=2)
+    counts = task.heads[0].counts
+    assert counts[0] == 2 * counts[9] + counts[0] % 2
+    assert sum(counts) == len(task.train)
+    with pytest.raises(ConfigError, match="class 0 has no training sample left at imbalance 10"):
+        load("cifar100", root, imbalance=10)
+
+
 @pytest.mark.parametrize("name", ["cifar10", "cifar100"])
 def test_a_folder_that_is_not_there(tmp_path: Path, name: str) -> None:
     with pytest.raises(ConfigError, match=r"nowhere does not exist; looked for .*--data-root"):

@@ -1,4 +1,5 @@
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +144,20 @@ def test_image_folders_that_do_not_fit_are_refused(pictures: Path) -> None:
         folder_task(pictures)
     (pictures / "validation").rename(pictures / "val")
     with pytest.raises(ConfigError, match=r"cannot read images from .*validation.*/CLASS/IMAGE"):
+        folder_task(pictures)
+
+
+def test_an_image_folder_with_one_class_is_refused(pictures: Path) -> None:
+    for split in ("train", "validation", "test"):
+        shutil.rmtree(pictures / split / "light")
+    with pytest.raises(ConfigError, match=r"train has the one class \['dark'\]; expected two or"):
+        folder_task(pictures)
+
+
+def test_a_class_without_an_image_is_named(pictures: Path) -> None:
+    for image in (pictures / "train" / "light").iterdir():
+        image.unlink()
+    with pytest.raises(ConfigError, match=r"cannot read images from .*train .*light"):
         folder_task(pictures)
 
 
