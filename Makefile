@@ -2,8 +2,9 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+EXTRAS := oracle,ray,tensorboard,mlflow
 
-.PHONY: oracle demo test lint wheel docs bench bench-latency clean
+.PHONY: extras demo test lint wheel docs bench bench-latency clean
 
 # The environment is made once, and again when the dependencies change.
 $(VENV)/ready: pyproject.toml
@@ -12,8 +13,8 @@ $(VENV)/ready: pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable ".[dev]"
 	@touch $@
 
-oracle: $(VENV)/ready  ## an independent implementation, for the tests that compare with it
-	$(BIN)/python -m pip install --quiet --editable ".[oracle]"
+extras: $(VENV)/ready  ## what some tests need beside: an oracle for losses, Ray, trackers, readers of data
+	$(BIN)/python -m pip install --quiet --editable ".[$(EXTRAS)]"
 
 demo: $(VENV)/ready  ## train, distil, measure and report the default suite
 	$(BIN)/distillbench run
