@@ -37,7 +37,7 @@ def _row(row: Row, batch: int | None, head: str) -> dict[str, object]:
         "model": name,
         **_shares("top1", top1),
         **_shares("top5", top5),
-        "param_count": _scaled(number(row, "parameters"), 1e-6),
+        "param_count": _scaled(number(row, "parameters"), 1e-6, 6),
         **dict.fromkeys(NOT_KNOWN),
         "infer_gmacs": _scaled(number(row, "macs"), 1e-9, 6),
         "infer_batch_size": batch,

@@ -93,10 +93,14 @@ class Scatter:
         return float(point.cost + step * (high - low))
 
     def _room(self, point: Point) -> float:
-        """Return the distance to the nearest model of another cost, as a share of the axis."""
+        """Return the distance to the nearest model of another cost, as a share of the axis.
+
+        Costs that all but coincide cannot be kept apart, and count as one.
+        """
         own = self._fraction(point.cost)
         others = {p.cost for p in self.found} - {point.cost}
-        return min((abs(own - self._fraction(other)) for other in others), default=1.0)
+        distances = [abs(own - self._fraction(other)) for other in others]
+        return min((one for one in distances if one > SPREAD / 2), default=1.0)
 
     def _front(self) -> None:
         front = sorted((p for p in self.found if p.front), key=lambda p: p.cost)
