@@ -12,7 +12,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+import numpy as np
 from matplotlib import style
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex, to_rgba, to_rgba_array
@@ -134,21 +136,18 @@ def darken(figure: Figure) -> None:
     """Give all that is ink or paper in a figure its colour on dark pages; data keep theirs."""
     for artist in figure.findobj():
         for name in _PAINTED:
-            get = getattr(artist, f"get_{name}", None)
-            if get is not None and hasattr(artist, f"set_{name}"):
-                found = to_rgba_array(get())
-                swapped = [_on_dark(colour) for colour in found]
-                if any(new is not None for new in swapped):
-                    colours = [
-                        old if new is None else new for old, new in zip(found, swapped, strict=True)
-                    ]
-                    getattr(artist, f"set_{name}")(colours if len(colours) > 1 else colours[0])
+            _darken(artist, name)
 
 
-def _on_dark(colour: Any) -> tuple[float, float, float, float] | None:
-    """Return what a colour becomes on dark pages; None where it stays."""
-    found = _DARK.get(to_hex(colour))
-    return None if found is None else to_rgba(found, float(colour[3]))
+def _darken(artist: Artist, name: str) -> None:
+    """Change one kind of colour of an artist, where it has that kind and the colour changes."""
+    get, put = (getattr(artist, f"{verb}_{name}", None) for verb in ("get", "set"))
+    if get is None or put is None:
+        return
+    found = to_rgba_array(get())
+    dark = [to_rgba(_DARK.get(to_hex(old), old), float(old[3])) for old in found]
+    if len(dark) and not np.array_equal(dark, found):
+        put(dark if len(dark) > 1 else dark[0])
 
 
 def png(figure: Figure, alt: str) -> bytes:
