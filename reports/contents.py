@@ -57,6 +57,9 @@ def _results(run: Run, summary: pd.DataFrame) -> Iterator[Section]:
     yield Section("Results", (tables.results_table(summary, plain),))
     points = guide.reading(measure, control_of(summary), margin_of(run, measure))
     yield Section("How to read this", (Points(points),), 3)
+    evidence = tables.evidence_table(summary, plain)
+    if evidence:
+        yield Section("What the verdicts rest on", (evidence, Paragraph(guide.EVIDENCE)), 3)
 
 
 def _figures(run: Run, summary: pd.DataFrame, drawn: list[Picture]) -> Iterator[Section]:

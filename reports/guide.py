@@ -114,6 +114,12 @@ RELATIVE = (
     "heads, is the mean relative gain over the student trained alone (Δm of Maninis 2019)."
 )
 
+EVIDENCE = (
+    "p is that of the paired t-test, adjusted by Holm's method over all comparisons with the same "
+    "reference. From 6 pairs of seeds on, the sign-flip test is exact, and the chance to be better "
+    "is the share of seeds on which the method wins, a tie counting half, with Wilson's interval."
+)
+
 SAMPLING: tuple[Point, ...] = (
     (
         "Interval",

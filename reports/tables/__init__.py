@@ -2,6 +2,7 @@
 
 from distillbench.reports.tables.cells import count_of, headline_of, macs_of, names
 from distillbench.reports.tables.cost import cost_table, latency_table, training_table
+from distillbench.reports.tables.evidence import evidence_table
 from distillbench.reports.tables.families import family_tables
 from distillbench.reports.tables.quality import (
     generalisation_table,
@@ -14,6 +15,7 @@ from distillbench.reports.tables.sampling import sampling_table
 __all__ = [
     "cost_table",
     "count_of",
+    "evidence_table",
     "family_tables",
     "generalisation_table",
     "headline_of",

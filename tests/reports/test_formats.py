@@ -158,7 +158,7 @@ def test_the_short_form_is_short(build: Callable[..., Run], name_length: int) ->
     text = short(contents(run, summarize(run), []), "report.md")
     assert len(text.encode()) <= LIMIT
     assert re.search(r"\d+ more rows are left out here\.", text)
-    assert "report.md also has: How to read this, Figures" in text
+    assert "report.md also has: How to read this, What the verdicts rest on, Figures" in text
 
 
 def test_the_short_form_keeps_all_rows_where_they_fit(run: Run) -> None:

@@ -12,6 +12,7 @@ from distillbench.reports.contents import contents
 from distillbench.reports.document import Document, Table
 from distillbench.reports.measures import measure_of
 from distillbench.reports.numbers import MISSING
+from distillbench.reports.tables import evidence_table
 from distillbench.reports.verdicts import margin_of, told
 
 Call = tuple[Mapping[Any, Mapping[int, float]], float | None]
@@ -75,6 +76,24 @@ def test_the_table_shows_verdicts(build: Callable[..., Run]) -> None:
     assert float(shown["cnn-tiny", "kd"][1]) > 0
     assert shown["mlp-small", "kd"] == ("too few seeds", MISSING)
     assert shown["cnn-tiny", "none"] == (MISSING, MISSING)
+
+
+def test_the_evidence_of_each_verdict(build: Callable[..., Run]) -> None:
+    run = build(seeds=tuple(range(7)), status={"mlp-small-kd-s1": "timeout"})
+    block = evidence_table(summarize(run), "kd")
+    assert isinstance(block, Table)
+    rows = {row[:3]: row[3:] for row in block.rows}
+    assert len(rows) == 2 * (3 + 2)
+    pairs, p, adjusted, flipped, chance, because = rows["cnn-tiny", "kd", "none"]
+    assert (pairs, chance) == ("7", "100 [65, 100]")
+    assert flipped == f"{2 / 2**7:.2g}"
+    assert p == "< 0.0001"
+    assert adjusted in because or adjusted == "< 0.0001"
+    assert rows["mlp-small", "kd", "none"][0] == "6"
+    few = evidence_table(summarize(build()))
+    assert isinstance(few, Table)
+    assert {row[6:8] for row in few.rows} == {(MISSING, MISSING)}
+    assert evidence_table(summarize(build(methods=("kd",)))) is None
 
 
 def test_a_verdict_in_words() -> None:
