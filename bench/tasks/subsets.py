@@ -19,7 +19,7 @@ def long_tail(task: Task, imbalance: float) -> Task:
     """Return a task whose classes have ever fewer training samples, as CIFAR-100-LT is made.
 
     Class c of C keeps n·imbalance^(-c/(C-1)) samples, rounded down, where n is what the smallest
-    class has: the first class keeps n and the last one n/imbalance (Cui et al. 2019, section 5.1;
+    class has: the first class keeps n and the last one n/imbalance (Cui et al. 2019;
     there all classes have n). The head's counts are the new ones.
 
     Args:
