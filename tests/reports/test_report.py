@@ -102,6 +102,19 @@ def test_incomplete_runs_render(build: Callable[..., Run], case: str) -> None:
     assert "model" in terminal(run)
 
 
+@pytest.mark.parametrize(
+    "case", ["no cells", "nothing has run", "one seed", "identical values", "every status"]
+)
+def test_incomplete_runs_render_with_pictures(build: Callable[..., Run], case: str) -> None:
+    run = build(**RUNS[case], kept=True, epochs=3)
+    told = write_report(run, ("markdown",)).read_text()
+    assert not re.search(r"\b(nan|inf|None)\b", told.replace("is nan in epoch", ""))
+    drawn = {file.name for file in run.directory.glob("*.png")}
+    named = set(re.findall(r'"([\w-]+\.png)"', told))
+    assert drawn == named
+    assert ("### Figures without data" in told) or len(drawn) == 2 * 15
+
+
 def test_cells_that_did_not_finish_stand_in_every_table(build: Callable[..., Run]) -> None:
     run = build(**RUNS["every status"])
     document = contents(run, summarize(run), [])
