@@ -39,6 +39,7 @@ from distillbench.bench.executors.ray_node import (
     Delivery,
     Report,
     Room,
+    Shared,
     contents,
     read,
     run_cell_here,
@@ -169,7 +170,8 @@ class Ray:
             self._share(teacher.weights_file, outputs_file(teacher))
         kept = contents([site.directory / job.cell.checkpoints], site.directory)
         room = Room(self._folder, site.threads, self._limits.memory)
-        return _Task(job, self._run_cell.remote(job, self._parcel, self._shared, kept, room))
+        shared = Shared(self._parcel, dict(self._shared))
+        return _Task(job, self._run_cell.remote(job, shared, kept, room))
 
     def _ready(self) -> list[_Task]:
         """Return the tasks that have something to tell, waiting a moment for the first."""

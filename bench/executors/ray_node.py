@@ -34,6 +34,10 @@ Files = Mapping[str, NDArray[np.uint8]]
 """Bytes of files by path below the run folder, as arrays, which Ray does not copy."""
 
 
+FETCH_SECONDS = 3.0
+"""How long the first request for something shared may take."""
+
+
 @dataclass(frozen=True)
 class Room:
     """What a cell has on its node.
@@ -47,6 +51,19 @@ class Room:
     folder: str
     threads: int | None
     memory: int | None
+
+
+@dataclass(frozen=True)
+class Shared:
+    """References to what all cells share; a cell fetches them itself, see `_fetch`.
+
+    Attributes:
+        parcel: A `Parcel` whose file lies below the run folder.
+        files: Contents of files, by path below the run folder.
+    """
+
+    parcel: Any
+    files: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -68,15 +85,12 @@ class Delivery:
 Report = Begun | Message | Delivery | OutOfStorage
 
 
-def run_cell_here(
-    job: Job, parcel: Parcel, shared: Mapping[str, Any], kept: Files, room: Room
-) -> Iterator[Report]:
+def run_cell_here(job: Job, shared: Shared, kept: Files, room: Room) -> Iterator[Report]:
     """Run a cell, and give what happens as it happens; Ray makes a task of it.
 
     Args:
         job: The cell.
-        parcel: What all cells share; its file lies below the run folder.
-        shared: References to the contents of shared files.
+        shared: What it shares with others.
         kept: The checkpoints of an interrupted attempt.
         room: What it may take.
     """
@@ -84,7 +98,7 @@ def run_cell_here(
     signal.signal(STOP, lambda *_: stop.set())
     yield Begun(ray.get_runtime_context().get_node_id(), os.getpid())
     reports: SimpleQueue[Report | BaseException] = SimpleQueue()
-    arguments = (reports, stop, job, parcel, shared, kept, room)
+    arguments = (reports, stop, job, shared, kept, room)
     threading.Thread(target=_work, args=arguments, daemon=True).start()
     while True:
         report = reports.get()
@@ -120,15 +134,15 @@ def _work(
     reports: "SimpleQueue[Report | BaseException]",
     stop: threading.Event,
     job: Job,
-    parcel: Parcel,
-    shared: Mapping[str, Any],
+    shared: Shared,
     kept: Files,
     room: Room,
 ) -> None:
     """Run a cell beside the thread that Ray knows."""
     try:
         directory = folder_here(room.folder)
-        _furnish(directory, shared, kept)
+        parcel: Parcel = _fetch(shared.parcel)
+        _furnish(directory, shared.files, kept)
         if room.threads is not None:
             torch.set_num_threads(room.threads)
         if room.memory is not None:
@@ -142,14 +156,28 @@ def _work(
         reports.put(error)
 
 
-def _furnish(directory: Path, shared: Mapping[str, Any], kept: Files) -> None:
+def _furnish(directory: Path, files: Mapping[str, Any], kept: Files) -> None:
     """Write what a cell reads, unless an earlier cell of this node or attempt did."""
-    for name, reference in shared.items():
+    for name, reference in files.items():
         if not (directory / name).exists():
-            write(directory / name, ray.get(reference))
+            write(directory / name, _fetch(reference))
     for name, content in kept.items():
         if not (directory / name).exists():
             write(directory / name, content)
+
+
+def _fetch(reference: Any) -> Any:
+    """Get what a reference stands for, asking again and again, each time with more patience.
+
+    Ray may ask a node that has just died for its copy, and then asks another one only after
+    minutes; a new request looks for a living one at once.
+    """
+    patience = FETCH_SECONDS
+    while True:
+        try:
+            return ray.get(reference, timeout=patience)
+        except ray.exceptions.GetTimeoutError:
+            patience *= 2
 
 
 def _handed_over(record: Record, directory: Path) -> Files:

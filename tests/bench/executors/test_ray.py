@@ -20,7 +20,7 @@ from distillbench.bench.errors import ConfigError
 from distillbench.bench.executors.executor import Site
 from distillbench.bench.preflight import prepare
 from distillbench.bench.records import Record
-from distillbench.bench.runner import Where
+from distillbench.bench.runner import Outcome, Where
 from distillbench.bench.suite_file import load_suite
 
 ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'distillbench[ray]'")
@@ -96,16 +96,6 @@ def cluster() -> Iterator[Any]:
             _wait_for_the_end_of(started)
 
 
-@pytest.fixture
-def own_cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Have a run start a cluster of its own, and see that it ends it."""
-    monkeypatch.setenv("RAY_ADDRESS", "local")
-    before = _offspring()
-    yield
-    _wait_for_the_end_of(_offspring() - before)
-    assert not ray.is_initialized()
-
-
 def _offspring() -> set[int]:
     """Return all processes that this one started, and that those did."""
     states = {int(path.name): _state(path.name) for path in Path("/proc").glob("[0-9]*")}
@@ -140,27 +130,6 @@ def here(folder: Path) -> Path:
 
 def model(kind: str, name: str | None = None) -> dict[str, Any]:
     return {"name": name or kind.lower(), "model": f"ray_models:{kind}"}
-
-
-@pytest.mark.usefixtures("own_cluster")
-def test_the_same_bytes_as_in_one_process(write_suite: WriteSuite, tmp_path: Path) -> None:
-    class Watching(Silent):
-        def measuring(self) -> None:
-            super().measuring()
-            assert not ray.is_initialized(), "nothing of Ray runs beside what is measured"
-
-    suite, listener = write_suite(methods=["kd"]), Watching()
-    inline = run_suite(suite, tmp_path / "inline")
-    outcome = run_suite(suite, tmp_path / "ray", listener, RAY)
-    assert outcome.complete
-    assert listener.measured
-    assert hashes(outcome) == hashes(inline)
-    for name, record in inline.run.records.items():
-        assert outcome.run.records[name].quality == record.quality
-        one, other = (
-            tmp_path / place / record.cell.predictions_file for place in ("ray", "inline")
-        )
-        assert one.read_bytes() == other.read_bytes()
 
 
 @pytest.fixture(params=["named", "found", "joined before", "left by a dead head", "local"])
@@ -288,7 +257,9 @@ def _check_killed(records: Mapping[str, Record]) -> None:
 
 
 @pytest.mark.usefixtures("cluster")
-def test_an_interrupted_cell_goes_on_where_it_stopped(write_suite: WriteSuite, here: Path) -> None:
+def test_interrupted_and_taken_up_elsewhere_the_bytes_are_those_of_one_process(
+    write_suite: WriteSuite, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     class Interrupting(Silent):
         def epoch(self, cell: str, number: int) -> None:
             if number == 2:
@@ -296,23 +267,39 @@ def test_an_interrupted_cell_goes_on_where_it_stopped(write_suite: WriteSuite, h
 
     recipe = {"epochs": 6, "batch_size": 500}
     models = {"teacher": model("Slow", "big"), "students": [model("Plain")]}
-    suite = write_suite(**models, methods=["none"], recipe=recipe)
+    suite = write_suite(**models, methods=["kd"], recipe=recipe)
     with pytest.raises(KeyboardInterrupt):
-        run_suite(suite, here / "run", Interrupting(), RAY)
+        run_suite(suite, here / "ray", Interrupting(), RAY)
     assert not ray.is_initialized()
-    (kept,) = (here / "run" / "checkpoints").glob("big-*/0.pt")
-    seen: list[int] = []
-
-    class Counting(Silent):
-        def epoch(self, cell: str, number: int) -> None:
-            if cell == "big-s0":
-                seen.append(number)
-
-    outcome = run_suite(suite, here / "run", Counting(), RAY)
+    (kept,) = (here / "ray" / "checkpoints").glob("big-*/0.pt")
+    outcome, epochs = _in_a_cluster_of_its_own(suite, here / "ray", monkeypatch)
     assert outcome.complete
-    assert seen[0] > 1, "the first epochs are not trained again"
+    assert epochs[0] > 1, "the first epochs are not trained again"
     assert not kept.exists()
-    assert hashes(outcome) == hashes(run_suite(suite, here / "inline"))
+    inline = run_suite(suite, here / "inline")
+    assert hashes(outcome) == hashes(inline)
+    for name, record in inline.run.records.items():
+        assert outcome.run.records[name].quality == record.quality
+        one, other = (here / place / record.cell.predictions_file for place in ("ray", "inline"))
+        assert one.read_bytes() == other.read_bytes()
+
+
+def _in_a_cluster_of_its_own(
+    suite: Path, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> tuple[Outcome, list[int]]:
+    """Run a suite in a cluster that ends before anything is measured; return the epochs told."""
+    epochs: list[int] = []
+    before = _offspring()
+
+    class Watching(Silent):
+        def epoch(self, cell: str, number: int) -> None:
+            epochs.append(number)
+
+        def measuring(self) -> None:
+            _wait_for_the_end_of(_offspring() - before)
+
+    monkeypatch.setenv("RAY_ADDRESS", "local")
+    return run_suite(suite, directory, Watching(), RAY), epochs
 
 
 def test_a_lost_node_costs_a_minute_at_most(
