@@ -167,7 +167,7 @@ def _facts(task: Task) -> dict[str, Any]:
     if isinstance(inputs, Tensor):
         facts["input_shape"] = tuple(inputs.shape[1:])
         facts["in_channels"] = inputs.shape[1] if inputs.ndim > 1 else 1
-    return facts
+    return {**facts, **task.facts}
 
 
 def _parameters(what: str, function: Callable[..., Any]) -> Sequence[inspect.Parameter]:

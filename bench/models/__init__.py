@@ -8,6 +8,7 @@ filled in from the task.
 MODELS: dict[str, str] = {
     "cnn": "distillbench.bench.models.cnn:CNN",
     "mlp": "distillbench.bench.models.mlp:MLP",
+    "rows": "distillbench.bench.models.rows:Rows",
     "resnet20": "distillbench.bench.models.resnet_cifar:resnet20",
     "resnet56": "distillbench.bench.models.resnet_cifar:resnet56",
     "resnet8x4": "distillbench.bench.models.resnet_cifar:resnet8x4",
@@ -17,4 +18,8 @@ MODELS: dict[str, str] = {
     "vgg8": "distillbench.bench.models.vgg_cifar:vgg8",
     "vgg13": "distillbench.bench.models.vgg_cifar:vgg13",
     "shufflenetv2": "distillbench.bench.models.shufflenetv2:ShuffleNetV2",
+    "gru": "distillbench.bench.models.recurrent:GRU",
+    "lstm": "distillbench.bench.models.recurrent:LSTM",
+    "transformer": "distillbench.bench.models.transformer:Transformer",
+    "bag": "distillbench.bench.models.bag:Bag",
 }

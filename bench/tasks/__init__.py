@@ -10,4 +10,6 @@ TASKS: dict[str, str] = {
     "cifar10": "distillbench.bench.tasks.cifar:cifar10",
     "cifar100": "distillbench.bench.tasks.cifar:cifar100",
     "image-folder": "distillbench.bench.tasks.image_folder:image_folder",
+    "spoken-digits": "distillbench.bench.tasks.spoken_digits:spoken_digits",
+    "japanese-vowels": "distillbench.bench.tasks.japanese_vowels:japanese_vowels",
 }

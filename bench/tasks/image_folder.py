@@ -45,8 +45,9 @@ def image_folder(
         raise ConfigError(f"{root / 'train'} has the one class {classes}; expected two or more")
     counts = torch.bincount(torch.tensor(folders["train"].targets), minlength=len(classes))
     head = Head("label", "classification", len(classes), counts=tuple(counts.tolist()))
-    splits = {name: _split(folder, head, size, workers) for name, folder in folders.items()}
-    return Task(root.resolve().name, **splits, fingerprint=_fingerprint(root, folders, size))
+    train, validation, test = (_split(one, head, size, workers) for one in folders.values())
+    fingerprint = _fingerprint(root, folders, size)
+    return Task(root.resolve().name, train, validation, test, fingerprint)
 
 
 def _open(folder: Path, size: int) -> ImageFolder:

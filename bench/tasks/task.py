@@ -2,7 +2,8 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -24,6 +25,10 @@ class Task:
         validation: Chooses epochs, where a recipe asks for it.
         test: Looked at once, at the end.
         fingerprint: Hash over the data, so that results of other data are never reused.
+        facts: What models' parameters of these names are filled in with, beside those that follow
+            from heads and shapes: `features` of a frame, the size of a `vocabulary`.
+        others: Unlabelled inputs beside the splits, (N, ...), by name: what the method `transfer`
+            can distil on.
     """
 
     name: str
@@ -31,6 +36,8 @@ class Task:
     validation: Split
     test: Split
     fingerprint: str
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    others: Mapping[str, Tensor] = field(default_factory=dict)
 
     @property
     def heads(self) -> tuple[Head, ...]:
@@ -44,8 +51,9 @@ class Task:
 
     def to(self, device: torch.device) -> "Task":
         """Return the same task on another device."""
-        moved = {name: split.to(device) for name, split in self.splits.items()}
-        return Task(self.name, **moved, fingerprint=self.fingerprint)
+        train, validation, test = (split.to(device) for split in self.splits.values())
+        others = {name: inputs.to(device) for name, inputs in self.others.items()}
+        return replace(self, train=train, validation=validation, test=test, others=others)
 
     def example(self, batch_size: int) -> Inputs:
         """Return inputs of the first training samples, repeated where there are too few."""
@@ -60,6 +68,7 @@ def tensor_task(
     *,
     validation: tuple[Inputs, Tensor] | float = 0.1,
     classes: int | None = None,
+    facts: Mapping[str, Any] | None = None,
 ) -> Task:
     """Make a classification task from tensors.
 
@@ -70,6 +79,7 @@ def tensor_task(
         validation: Likewise, or the share of the training samples, drawn with a fixed seed, that
             is set aside for it.
         classes: Number of classes, where the training labels do not show all.
+        facts: What models' parameters of these names are filled in with.
 
     Raises:
         ConfigError: The tensors do not fit together.
@@ -92,7 +102,14 @@ def tensor_task(
             splits[split] = Tensors(inputs, labels, [head])
     except ValueError as error:
         raise ConfigError(f"task '{name}': {error}") from error
-    return Task(name, **splits, fingerprint=_fingerprint(splits))
+    return Task(
+        name,
+        splits["train"],
+        splits["validation"],
+        splits["test"],
+        fingerprint=fingerprint(splits),
+        facts=facts or {},
+    )
 
 
 def _rows(pair: tuple[Inputs, Tensor], rows: Tensor) -> tuple[Inputs, Tensor]:
@@ -102,7 +119,8 @@ def _rows(pair: tuple[Inputs, Tensor], rows: Tensor) -> tuple[Inputs, Tensor]:
     return {name: value[rows] for name, value in inputs.items()}, labels[rows]
 
 
-def _fingerprint(splits: Mapping[str, Tensors]) -> str:
+def fingerprint(splits: Mapping[str, Tensors]) -> str:
+    """Return a hash over the tensors of splits in memory."""
     sha = hashlib.sha256()
     for split, data in splits.items():
         inputs = {"inputs": data.inputs} if isinstance(data.inputs, Tensor) else data.inputs

@@ -1,0 +1,88 @@
+"""Japanese Vowels: which of nine men speaks, from 7 to 29 frames of 12 cepstrum coefficients.
+
+Kudo, Toyama and Shimbo 1999, "Multidimensional Curve Classification Using Passing-Through Regions",
+from the UCI archive, in the `.ts` form of timeseriesclassification.com.
+"""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from distillbench.bench.errors import ConfigError
+from distillbench.bench.tasks.features import normalised, padded
+from distillbench.bench.tasks.task import Task, tensor_task
+
+FILES = ("JapaneseVowels_TRAIN.ts", "JapaneseVowels_TEST.ts")
+
+
+def japanese_vowels(
+    *, data_root: Path | None = None, path: str = "JapaneseVowels", validation: float = 0.1
+) -> Task:
+    """Return 270 training and validation sequences and 370 for the test.
+
+    Models see `sequence`, (N, 29, 12), with `lengths`, (N,).
+
+    Args:
+        data_root: The folder that the path starts from; the current one where it is None.
+        path: The folder with the two `.ts` files.
+        validation: The share of the training sequences set aside for validation.
+
+    Raises:
+        ConfigError: A file is missing or of another form, or a class stands in the test file alone.
+    """
+    folder = (data_root or Path()) / path
+    (train, train_names), (test, test_names) = (_read(folder / name) for name in FILES)
+    classes = sorted(set(train_names))
+    only = sorted(set(test_names) - set(classes))
+    if only:
+        raise ConfigError(f"{folder / FILES[1]}: the classes {only} stand in the test file alone")
+    channels = {one.shape[1] for one in [*train, *test]}
+    if len(channels) > 1:
+        raise ConfigError(
+            f"sequences in {folder} have {sorted(channels)} channels; expected as many in each"
+        )
+    both = padded([*train, *test], max(len(one) for one in [*train, *test]))
+    count = len(train)
+    sequence = normalised(both["sequence"], both["lengths"], torch.arange(count))
+    labels = torch.tensor([classes.index(name) for name in [*train_names, *test_names]])
+    inputs = {"sequence": sequence, "lengths": both["lengths"]}
+    return tensor_task(
+        "japanese-vowels",
+        ({name: value[:count] for name, value in inputs.items()}, labels[:count]),
+        ({name: value[count:] for name, value in inputs.items()}, labels[count:]),
+        validation=validation,
+        facts={"features": sequence.shape[2]},
+    )
+
+
+def _read(path: Path) -> tuple[list[Tensor], list[str]]:
+    """Return a `.ts` file's sequences, (L, channels) each, and the names of their classes."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise ConfigError(
+            f"cannot read {path} ({error}); name the folder that holds it with --data-root"
+        ) from error
+    sequences: list[Tensor] = []
+    names: list[str] = []
+    started = False
+    for number, line in enumerate(lines, start=1):
+        if started and line.strip():
+            *channels, name = line.split(":")
+            sequences.append(_sequence(channels, f"{path}, line {number}"))
+            names.append(name.strip())
+        started = started or line.strip().lower() == "@data"
+    if not sequences:
+        raise ConfigError(f"{path} has no sequences; expected lines of them after '@data'")
+    return sequences, names
+
+
+def _sequence(channels: list[str], place: str) -> Tensor:
+    """Read one line's channels, parted by colons, of frames, parted by commas."""
+    try:
+        return torch.tensor([[float(one) for one in channel.split(",")] for channel in channels]).T
+    except ValueError as error:
+        raise ConfigError(
+            f"{place}: {error}; expected channels of as many numbers each, then the class"
+        ) from error

@@ -1,0 +1,118 @@
+"""Spoken digits in the layout of the Free Spoken Digit Dataset, as log-mel features.
+
+Jackson et al. 2018, github.com/Jakobovski/free-spoken-digit-dataset: `DIGIT_SPEAKER_INDEX.wav` at
+8 kHz, of which the recordings with an index below 5 are the test split.
+"""
+
+import hashlib
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from distillbench.bench.errors import ConfigError
+from distillbench.bench.tasks.audio import HOP_MS, log_mels
+from distillbench.bench.tasks.features import cached, normalised, padded
+from distillbench.bench.tasks.task import Task, tensor_task
+
+RATE = 8000
+TEST_BELOW = 5
+NAME = re.compile(r"(\d)_(.+)_(\d+)\.wav")
+
+
+def spoken_digits(
+    *,
+    data_root: Path | None = None,
+    path: str = "spoken-digits/recordings",
+    mels: int = 40,
+    seconds: float = 0.8,
+    validation: float = 0.1,
+) -> Task:
+    """Return recordings of the digits 0 to 9 as log-mel features, computed once.
+
+    Models see `sequence`, (N, L, mels), with `lengths`, (N,), and the same as an image,
+    `spectrogram`, (N, 1, L, mels): name what a model sees under its key `inputs`.
+
+    Args:
+        data_root: The folder that the path starts from; the current one where it is None.
+        path: The folder with the recordings; `recordings` of the published data is one.
+        mels: Mel bands.
+        seconds: What is kept of a longer recording, from its beginning.
+        validation: The share of the training recordings set aside for validation.
+
+    Raises:
+        ConfigError: There are no recordings, one cannot be read, or the test split has a digit
+            that the training split lacks.
+    """
+    inputs, labels, tests = read_spoken_digits((data_root or Path()) / path, mels, seconds)
+    train, test = (
+        ({name: value[rows] for name, value in inputs.items()}, labels[rows])
+        for rows in (~tests, tests)
+    )
+    facts = {"features": mels, "in_channels": 1}
+    return tensor_task("spoken-digits", train, test, validation=validation, facts=facts)
+
+
+def read_spoken_digits(
+    folder: Path, mels: int, seconds: float
+) -> tuple[dict[str, Tensor], Tensor, Tensor]:
+    """Return recordings as `sequence`, `lengths` and `spectrogram`, their digits, and who is test.
+
+    Features have mean 0 and deviation 1 over the frames of the recordings that are not test.
+
+    Raises:
+        ConfigError: As for `spoken_digits`.
+    """
+    length = round(seconds * 1000 / HOP_MS)
+    if length < 1 or mels < 1:
+        raise ConfigError(f"seconds is {seconds} and mels {mels}; expected more of both")
+    files = _files(folder)
+    labels = torch.tensor([int(digit) for _, digit, _ in files])
+    tests = torch.tensor([index < TEST_BELOW for _, _, index in files])
+    _check_digits(folder, labels[~tests], labels[tests])
+    paths = [path for path, _, _ in files]
+    found = cached(
+        "log-mel",
+        _digest(paths),
+        {"rate": RATE, "mels": mels, "length": length, "form": 1},
+        lambda: padded(log_mels(paths, RATE, mels), length),
+    )
+    sequence = normalised(found["sequence"], found["lengths"], (~tests).nonzero().flatten())
+    inputs = {"sequence": sequence, "lengths": found["lengths"]}
+    return {**inputs, "spectrogram": sequence.unsqueeze(1)}, labels, tests
+
+
+def _files(folder: Path) -> list[tuple[Path, str, int]]:
+    """Return each recording's path, digit and index."""
+    matches = [(path, NAME.fullmatch(path.name)) for path in sorted(folder.glob("*.wav"))]
+    odd = [path for path, match in matches if match is None]
+    if odd or not matches:
+        met = f"{odd[0]} is named otherwise" if odd else f"there are no recordings in {folder}"
+        raise ConfigError(
+            f"{met}; expected files DIGIT_SPEAKER_INDEX.wav, as the Free Spoken Digit Dataset has: "
+            "name the folder that holds them with --data-root and the option path"
+        )
+    return [(path, match[1], int(match[3])) for path, match in matches if match is not None]
+
+
+def _check_digits(folder: Path, train: Tensor, test: Tensor) -> None:
+    for name, labels in (("training", train), ("test", test)):
+        if len(labels) == 0:
+            raise ConfigError(
+                f"no recording in {folder} is of the {name} split; recordings with an index below "
+                f"{TEST_BELOW} are test, and all others are training"
+            )
+    only = sorted(set(test.tolist()) - set(train.tolist()))
+    if only:
+        raise ConfigError(f"in {folder} the digits {only} stand in the test split alone")
+
+
+def _digest(paths: Sequence[Path]) -> bytes:
+    """Hash the recordings with their names, in order."""
+    sha = hashlib.sha256()
+    for path in paths:
+        sha.update(f"{path.name} {path.stat().st_size};".encode())
+        sha.update(path.read_bytes())
+    return sha.digest()

@@ -1,0 +1,118 @@
+"""Models of sequences: padding does not matter, and all that they cost is counted."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from distillbench.bench.models.bag import Bag
+from distillbench.bench.models.recurrent import GRU, LSTM
+from distillbench.bench.models.transformer import Block, Transformer, sinusoids
+from distillbench.metrics import count_macs
+
+FAMILIES = [Bag, GRU, LSTM, Transformer]
+EVERY = pytest.mark.parametrize("family", FAMILIES)
+
+
+def build(family: type[nn.Module], **options: Any) -> nn.Module:
+    torch.manual_seed(0)
+    return family(**{"num_classes": 5, "width": 8, **options}).eval()
+
+
+def inputs(kind: str) -> tuple[dict[str, int], Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    if kind == "tokens":
+        return {"vocabulary": 11}, torch.randint(11, (3, 7), generator=generator)
+    return {"features": 4}, torch.randn(3, 7, 4, generator=generator)
+
+
+@EVERY
+@pytest.mark.parametrize("kind", ["tokens", "frames"])
+def test_what_padding_holds_does_not_matter(family: type[nn.Module], kind: str) -> None:
+    fact, sequence = inputs(kind)
+    model, lengths = build(family, **fact), torch.tensor([7, 4, 1])
+    logits = model(sequence, lengths=lengths)
+    assert logits.shape == (3, 5)
+    other = sequence.clone()
+    other[1, 4:], other[2, 1:] = 3, 3
+    torch.testing.assert_close(model(other, lengths=lengths), logits)
+    for row, length in enumerate(lengths.tolist()):
+        alone = model(sequence[row : row + 1, :length])
+        torch.testing.assert_close(alone[0], logits[row])
+
+
+@pytest.mark.parametrize("family", [GRU, LSTM, Transformer])
+def test_order_matters(family: type[nn.Module]) -> None:
+    fact, sequence = inputs("tokens")
+    model = build(family, **fact)
+    assert not torch.allclose(model(sequence), model(sequence.flip(1)), atol=1e-4)
+
+
+def test_a_bag_knows_no_order() -> None:
+    fact, sequence = inputs("tokens")
+    model = build(Bag, **fact)
+    torch.testing.assert_close(model(sequence), model(sequence.flip(1)))
+
+
+@pytest.mark.parametrize(
+    ("family", "macs"),
+    [
+        (Bag, 5 * 8),
+        (GRU, 7 * 3 * (8 * 8 + 8 * 8) + 5 * 8),
+        (LSTM, 7 * 4 * (8 * 8 + 8 * 8) + 5 * 8),
+        # projections and perceptron, 12 D^2 a step; the two products of attention, 2 L D a step
+        (Transformer, 2 * 7 * (12 * 8 * 8 + 2 * 7 * 8) + 5 * 8),
+    ],
+)
+def test_every_multiplication_is_counted(family: type[nn.Module], macs: int) -> None:
+    _, sequence = inputs("tokens")
+    batch = {"sequence": sequence[:1], "lengths": torch.tensor([3])}
+    found = count_macs(build(family, vocabulary=11), batch)
+    assert (found.macs, found.unaccounted) == (macs, {})
+    _, frames = inputs("frames")
+    batch = {"sequence": frames[:1], "lengths": torch.tensor([3])}
+    assert count_macs(build(family, features=4), batch).macs == macs + 7 * 4 * 8
+
+
+def test_a_transformer_is_that_of_torch() -> None:
+    model = build(Transformer, features=4, layers=1, attention_heads=2)
+    assert isinstance(model, Transformer)
+    block = model.blocks[0]
+    assert isinstance(block, Block)
+    twin = nn.TransformerEncoderLayer(
+        8, 2, 32, activation="gelu", batch_first=True, norm_first=True
+    ).eval()
+    state = {
+        "self_attn.in_proj_weight": block.attention.qkv.weight,
+        "self_attn.in_proj_bias": block.attention.qkv.bias,
+        "self_attn.out_proj.weight": block.attention.out.weight,
+        "self_attn.out_proj.bias": block.attention.out.bias,
+    }
+    for ours, theirs in (("perceptron.0", "linear1"), ("perceptron.2", "linear2")):
+        state |= {f"{theirs}.{k}": v for k, v in block.get_submodule(ours).named_parameters()}
+    for norm, theirs in ((block.first_norm, "norm1"), (block.second_norm, "norm2")):
+        state |= {f"{theirs}.{k}": v for k, v in norm.named_parameters()}
+    twin.load_state_dict(state)
+    steps, real = torch.randn(2, 5, 8), torch.tensor([[True] * 5, [True] * 3 + [False] * 2])
+    own, other = block(steps, real[:, None, None]), twin(steps, src_key_padding_mask=~real)
+    torch.testing.assert_close(own[0], other[0])
+    torch.testing.assert_close(own[1, :3], other[1, :3])
+
+
+def test_positions_differ_and_stay_in_bounds() -> None:
+    found = sinusoids(50, 8)
+    assert found.shape == (50, 8)
+    assert found.abs().max() <= 1
+    assert torch.cdist(found, found).fill_diagonal_(1).min() > 0.01
+
+
+@EVERY
+def test_neither_frames_nor_tokens(family: type[nn.Module]) -> None:
+    with pytest.raises(ValueError, match="features, of frames, or a vocabulary"):
+        build(family)
+
+
+def test_widths_that_heads_do_not_divide() -> None:
+    with pytest.raises(ValueError, match="width is 10 and attention_heads 4"):
+        build(Transformer, features=4, width=10)
