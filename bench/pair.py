@@ -154,6 +154,7 @@ def _setting(
         recipe,
         fresh=lambda number: build_model(student, task, derive(seed, f"fresh {number}")),
         build=partial(_further, spec.name, task, seed),
+        others=task.others,
         weights=spec.weights,
         **options,
     )

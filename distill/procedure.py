@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from torch import Tensor
+
 from distillbench.distill.data import Data
 from distillbench.distill.loop import Epoch, Score, Trained
 from distillbench.distill.method import Family, Method
@@ -30,6 +32,7 @@ class Setting:
         fresh: Gives a student with other initial weights, by a number from 1.
         build: Gives a network by what the procedure's options say of it: in a suite a model's name
             or mapping; from Python whatever this function takes.
+        others: Unlabelled inputs beside the training split, (N, ...), by name.
         weights: Weights of loss terms that differ from the procedure's own.
         cache: Shares the teacher's outputs among several trainings.
         score: Rates a student on validation data.
@@ -43,6 +46,7 @@ class Setting:
     recipe: Recipe
     fresh: Callable[[int], Network]
     build: Callable[[Any], Network]
+    others: Mapping[str, Tensor] = field(default_factory=dict)
     weights: Mapping[str, float] = field(default_factory=dict)
     cache: TeacherCache | None = None
     score: Score | None = None

@@ -1,12 +1,16 @@
 """MNIST: 28x28 grey images of handwritten digits."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
+from torch import Tensor
 from torchvision.datasets import MNIST
 
 from distillbench.bench.errors import ConfigError
+from distillbench.bench.registry import suggest
+from distillbench.bench.tasks.other_images import OTHERS
 from distillbench.bench.tasks.published import Published, normalised, read
-from distillbench.bench.tasks.subsets import long_tail
+from distillbench.bench.tasks.subsets import long_tail, offer
 from distillbench.bench.tasks.task import Task, tensor_task
 
 DATA = Published(
@@ -24,6 +28,7 @@ def mnist(
     validation: float = 1 / 12,
     images: int | None = None,
     imbalance: float = 1,
+    others: Sequence[str] = (),
 ) -> Task:
     """Return MNIST with 55,000 training, 5,000 validation and 10,000 test images.
 
@@ -34,9 +39,13 @@ def mnist(
             not given. Fewer make a harder task of the same images.
         imbalance: Training images of digit 0 for each one of digit 9, exponentially fewer from
             digit to digit; 1 leaves all. Validation and test images stay balanced.
+        others: Unlabelled images of other origin for the method `transfer`, at most as many as
+            training images: `digits`, those of scikit-learn enlarged, and `photographs`, squares
+            cut from two of them.
 
     Raises:
-        ConfigError: The data is neither there nor to be had, or has not as many images.
+        ConfigError: The data is neither there nor to be had, or has not as many images, or an
+            option names what there is not.
     """
     train, test = (
         (normalised(split.data.unsqueeze(1), DATA), split.targets)
@@ -46,4 +55,11 @@ def mnist(
         raise ConfigError(f"images is {images}; expected 2 to {len(train[1])}, as there are")
     train = (train[0][:images], train[1][:images])
     task = tensor_task("mnist", train, test, validation=validation)
-    return task if imbalance == 1 else long_tail(task, imbalance)
+    task = task if imbalance == 1 else long_tail(task, imbalance)
+    return offer(task, {name: _other(name, len(task.train)) for name in others})
+
+
+def _other(name: str, count: int) -> Tensor:
+    if name not in OTHERS:
+        raise ConfigError(f"task 'mnist' has no other images '{name}'; {suggest(name, OTHERS)}")
+    return normalised(OTHERS[name](count), DATA)

@@ -1,10 +1,11 @@
-"""Harder forms of a task: fewer training samples of some classes, nothing else changed.
+"""Other forms of a task: fewer training samples of some classes, or unlabelled inputs beside them.
 
-The validation and test splits stay as they are, so that figures of a task and of its harder form
+The validation and test splits stay as they are, so that figures of a task and of its other forms
 are taken on the same samples. Which rows stay is drawn with a fixed seed.
 """
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import replace
 
 import torch
@@ -49,6 +50,31 @@ def long_tail(task: Task, imbalance: float) -> Task:
     return _trained_on(task, torch.cat(kept).sort().values, f"imbalance {imbalance}")
 
 
+def offer(task: Task, others: Mapping[str, Tensor]) -> Task:
+    """Return a task that offers unlabelled inputs, (N, ...) by name, for distillation.
+
+    Raises:
+        ConfigError: Their shape is not that of the task's inputs.
+    """
+    inputs = task.example(1)
+    fingerprint = task.fingerprint
+    for name, rows in others.items():
+        if not isinstance(inputs, Tensor) or rows.shape[1:] != inputs.shape[1:]:
+            wanted = tuple(inputs.shape[1:]) if isinstance(inputs, Tensor) else sorted(inputs)
+            raise ConfigError(
+                f"task '{task.name}': the other inputs '{name}' have the shape "
+                f"{tuple(rows.shape[1:])}; expected {wanted}, as the task's have"
+            )
+        digest = hashlib.sha256(rows.cpu().contiguous().numpy().tobytes()).hexdigest()
+        fingerprint = _further(fingerprint, f"{name} {tuple(rows.shape)} {rows.dtype} {digest}")
+    return replace(task, others={**task.others, **others}, fingerprint=fingerprint)
+
+
+def _further(fingerprint: str, told: str) -> str:
+    """Return the fingerprint of data that come from other data in a way that is told."""
+    return hashlib.sha256(f"{fingerprint} {told}".encode()).hexdigest()
+
+
 def _labels(task: Task) -> Tensor:
     if not isinstance(task.train, Tensors) or len(task.heads) != 1:
         raise ConfigError(
@@ -65,5 +91,5 @@ def _trained_on(task: Task, rows: Tensor, told: str) -> Task:
     batch = next(task.train.batches(rows, len(rows)))
     target = batch.targets[head.name]
     head = classification_head(target, head.classes, head.name)
-    fingerprint = hashlib.sha256(f"{task.fingerprint} {told}".encode()).hexdigest()
+    fingerprint = _further(task.fingerprint, told)
     return replace(task, train=Tensors(batch.inputs, target, [head]), fingerprint=fingerprint)

@@ -37,6 +37,7 @@ METHODS: dict[str, str] = {
     "reviewkd": "distillbench.distill.methods.reviewkd:ReviewKD",
     "interpolate": "distillbench.distill.methods.interpolate:Interpolate",
     "l2sp": "distillbench.distill.methods.l2sp:L2SP",
+    "transfer": "distillbench.distill.methods.transfer:Transfer",
     "takd": "distillbench.distill.methods.takd:TAKD",
     "ban": "distillbench.distill.methods.ban:BAN",
     "dml": "distillbench.distill.methods.dml:DML",
