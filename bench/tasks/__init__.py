@@ -12,4 +12,6 @@ TASKS: dict[str, str] = {
     "image-folder": "distillbench.bench.tasks.image_folder:image_folder",
     "spoken-digits": "distillbench.bench.tasks.spoken_digits:spoken_digits",
     "japanese-vowels": "distillbench.bench.tasks.japanese_vowels:japanese_vowels",
+    "debian-sections": "distillbench.bench.tasks.text_csv:debian_sections",
+    "text-csv": "distillbench.bench.tasks.text_csv:text_csv",
 }

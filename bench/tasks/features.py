@@ -36,12 +36,15 @@ def cached(
         content: What they are computed from, or a digest of it.
         parameters: All else that they depend on, as JSON values; versions of libraries too.
         compute: Computes them, by name.
+
+    Returns:
+        The features, in the order of their names.
     """
     key = hashlib.sha256(json.dumps(parameters, sort_keys=True).encode() + b"\n" + content)
     folder = Path(os.environ.get("DISTILLBENCH_CACHE", DEFAULT_FOLDER)).expanduser()
     path = folder / f"{kind}-{key.hexdigest()[:32]}.safetensors"
     try:
-        return load_file(path)
+        return dict(sorted(load_file(path).items()))
     except (OSError, SafetensorError):
         found = compute()
     try:
@@ -49,7 +52,7 @@ def cached(
             save_file(found, partial)
     except OSError as error:
         warnings.warn(f"features cannot be kept in {folder}: {error}", stacklevel=2)
-    return found
+    return dict(sorted(found.items()))
 
 
 def padded(sequences: list[Tensor], length: int) -> dict[str, Tensor]:

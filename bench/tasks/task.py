@@ -1,7 +1,7 @@
 """What a task is, and how one is made from tensors."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -13,6 +13,7 @@ from distillbench.distill.data import Inputs, Stream, Tensors, classification_he
 from distillbench.distill.method import Head
 
 Split = Tensors | Stream
+Targets = Tensor | Mapping[str, Tensor]
 
 
 @dataclass(frozen=True)
@@ -63,43 +64,41 @@ class Task:
 
 def tensor_task(
     name: str,
-    train: tuple[Inputs, Tensor],
-    test: tuple[Inputs, Tensor],
+    train: tuple[Inputs, Targets],
+    test: tuple[Inputs, Targets],
     *,
-    validation: tuple[Inputs, Tensor] | float = 0.1,
+    validation: tuple[Inputs, Targets] | float = 0.1,
     classes: int | None = None,
+    heads: Sequence[Head] | None = None,
     facts: Mapping[str, Any] | None = None,
 ) -> Task:
-    """Make a classification task from tensors.
+    """Make a task from tensors.
 
     Args:
         name: What reports call it.
-        train: Inputs, (N, ...) or a mapping of named tensors, and labels, (N,).
+        train: Inputs, (N, ...) or a mapping of named tensors, and labels, (N,), or a mapping by
+            head of labels, (N,), and values, (N, D).
         test: Likewise.
         validation: Likewise, or the share of the training samples, drawn with a fixed seed, that
             is set aside for it.
         classes: Number of classes, where the training labels do not show all.
+        heads: The heads that the targets belong to. Where not given, each target is a
+            classification head with the classes that its training labels show.
         facts: What models' parameters of these names are filled in with.
 
     Raises:
         ConfigError: The tensors do not fit together.
     """
     if isinstance(validation, float):
-        if not 0 < validation < 1:
-            raise ConfigError(f"the validation share is {validation}; expected it within (0, 1)")
-        order = torch.randperm(len(train[1]), generator=torch.Generator().manual_seed(0))
-        aside = max(1, round(len(order) * validation))
-        validation, train = _rows(train, order[:aside]), _rows(train, order[aside:])
+        kept, aside = set_aside(len(next(iter(_by_head(train[1]).values()))), validation)
+        validation, train = _rows(train, aside), _rows(train, kept)
+    pairs = {"train": train, "validation": validation, "test": test}
     try:
-        head = classification_head(train[1], classes)
-        splits = {}
-        for split, (inputs, labels) in {
-            "train": train,
-            "validation": validation,
-            "test": test,
-        }.items():
-            classification_head(labels, head.classes)
-            splits[split] = Tensors(inputs, labels, [head])
+        heads = heads or [
+            classification_head(target, classes, head)
+            for head, target in _by_head(train[1]).items()
+        ]
+        splits = {split: _split(*pair, heads) for split, pair in pairs.items()}
     except ValueError as error:
         raise ConfigError(f"task '{name}': {error}") from error
     return Task(
@@ -112,11 +111,40 @@ def tensor_task(
     )
 
 
-def _rows(pair: tuple[Inputs, Tensor], rows: Tensor) -> tuple[Inputs, Tensor]:
-    inputs, labels = pair
-    if isinstance(inputs, Tensor):
-        return inputs[rows], labels[rows]
-    return {name: value[rows] for name, value in inputs.items()}, labels[rows]
+def set_aside(rows: int, share: float, what: str = "validation") -> tuple[Tensor, Tensor]:
+    """Draw, with a fixed seed, which rows are kept and which are set aside, at least one.
+
+    Raises:
+        ConfigError: The share is not within (0, 1).
+    """
+    if not 0 < share < 1:
+        raise ConfigError(f"the {what} share is {share}; expected it within (0, 1)")
+    order = torch.randperm(rows, generator=torch.Generator().manual_seed(0))
+    count = max(1, round(rows * share))
+    return order[count:], order[:count]
+
+
+def _by_head(targets: Targets) -> Mapping[str, Tensor]:
+    return {"label": targets} if isinstance(targets, Tensor) else targets
+
+
+def _rows(pair: tuple[Inputs, Targets], rows: Tensor) -> tuple[Inputs, Targets]:
+    return _take(pair[0], rows), _take(pair[1], rows)
+
+
+def _take(values: Tensor | Mapping[str, Tensor], rows: Tensor) -> Tensor | Mapping[str, Tensor]:
+    if isinstance(values, Tensor):
+        return values[rows]
+    return {name: value[rows] for name, value in values.items()}
+
+
+def _split(inputs: Inputs, targets: Targets, heads: Sequence[Head]) -> Tensors:
+    """Return a split in memory whose labels are of the heads' classes."""
+    data = Tensors(inputs, targets, heads)
+    for head in heads:
+        if head.kind == "classification":
+            classification_head(data.targets[head.name], head.classes, head.name)
+    return data
 
 
 def fingerprint(splits: Mapping[str, Tensors]) -> str:

@@ -27,6 +27,13 @@ def test_features_are_computed_once(feature_folder: Path) -> None:
     assert [path.name[:5] for path in feature_folder.iterdir()] == ["kind-"]
 
 
+def test_the_order_of_features_is_the_same_from_disk() -> None:
+    found = [
+        cached("kind", b"", {}, lambda: {"b": torch.ones(1), "a": torch.ones(1)}) for _ in range(2)
+    ]
+    assert [list(features) for features in found] == [["a", "b"]] * 2
+
+
 def test_features_of_other_content_or_parameters_are_others() -> None:
     compute = Counted()
     for kind, content, size in (("a", b"x", 1), ("b", b"x", 1), ("a", b"y", 1), ("a", b"x", 2)):

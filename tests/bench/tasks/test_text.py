@@ -1,0 +1,199 @@
+"""Tasks of text: CSV files, their tokens, and the sections of Debian's archive."""
+
+import builtins
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tests.bench.conftest import WriteSuite, run_suite
+
+from distillbench.bench.errors import ConfigError
+from distillbench.bench.tasks.task import Task
+from distillbench.bench.tasks.text_csv import debian_sections, text_csv
+from distillbench.bench.tasks.words import tokenised
+from distillbench.distill import Tensors
+
+pytest.importorskip("tokenizers", reason="needs the extra text")
+
+THINGS = {"fruit": ("red apple", "ripe pear", "sour plum"), "tool": ("old hammer", "new saw")}
+TEXTS = [f"the {thing} number {number}" for number in range(8) for thing in THINGS["fruit"]]
+
+
+def write_csv(path: Path, count: int, header: str = "text,kind", more: Sequence[str] = ()) -> None:
+    rows = [
+        f'"{thing}, number {number}",{kind}'
+        for number in range(count)
+        for kind, things in THINGS.items()
+        for thing in things
+    ]
+    path.write_text("\n".join([header, *rows, *more, ""]), encoding="utf-8")
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Path:
+    folder = tmp_path / "things"
+    folder.mkdir()
+    write_csv(folder / "train.csv", 8)
+    write_csv(folder / "test.csv", 2)
+    return folder
+
+
+def csv_task(folder: Path, **options: Any) -> Task:
+    defaults = {"path": str(folder), "label": "kind", "vocabulary": 100, "length": 6}
+    return text_csv(**{**defaults, **options})
+
+
+def tokens(split: object) -> tuple[torch.Tensor, torch.Tensor]:
+    assert isinstance(split, Tensors)
+    assert not isinstance(split.inputs, torch.Tensor)
+    return split.inputs["sequence"], split.inputs["lengths"]
+
+
+def test_text_csv(files: Path) -> None:
+    task = csv_task(files)
+    assert task.name == "things"
+    assert [len(split) for split in task.splits.values()] == [36, 4, 10]
+    assert task.heads[0].classes == 2
+    assert sum(task.heads[0].counts) == 36
+    assert task.facts == {"vocabulary": 100}
+    sequence, lengths = tokens(task.test)
+    assert sequence.shape == (10, 6)
+    assert int(sequence.max()) < 100
+    assert int(sequence[0, : int(lengths[0])].min()) > 0
+    assert csv_task(files).fingerprint == task.fingerprint
+    assert csv_task(files, vocabulary=30).fingerprint != task.fingerprint
+
+
+def test_one_file_is_divided(files: Path) -> None:
+    task = csv_task(files, test=0.25)
+    assert [len(split) for split in task.splits.values()] == [27, 3, 10]
+
+
+def test_the_encoding_knows_the_training_texts_alone() -> None:
+    plain = tokenised(TEXTS, ["the sour plum", "ξ", ""], 60, 8)
+    other = tokenised(TEXTS, ["the ξ sour ξ plum", *["ξ ξ"] * 50], 60, 8)
+    rows = len(TEXTS)
+    assert torch.equal(plain["sequence"][:rows], other["sequence"][:rows])
+    assert plain["sequence"][rows + 1 :].tolist() == [[1] + [0] * 7] * 2
+    assert plain["lengths"][rows + 1 :].tolist() == [1, 1]
+    known = plain["sequence"][rows][: int(plain["lengths"][rows])].tolist()
+    assert [one for one in other["sequence"][rows].tolist() if one > 1] == known
+
+
+def test_texts_are_one_whatever_their_case() -> None:
+    found = tokenised(TEXTS, ["THE Sour plum", "the sour plum"], 60, 8)["sequence"]
+    assert torch.equal(found[-1], found[-2])
+
+
+def test_long_texts_are_cut() -> None:
+    found = tokenised(TEXTS, ["the plum " * 50], 60, 8)
+    assert found["sequence"].shape == (len(TEXTS) + 1, 8)
+    assert int(found["lengths"][-1]) == 8
+    assert int(found["lengths"].max()) == 8
+
+
+def test_tokens_are_taken_from_disk(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = csv_task(files).fingerprint
+
+    def refuse(*args: object) -> None:
+        raise AssertionError("the encoding was trained again")
+
+    monkeypatch.setattr("distillbench.bench.tasks.words._trained", refuse)
+    assert csv_task(files).fingerprint == before
+    write_csv(files / "test.csv", 3)
+    with pytest.raises(AssertionError):
+        csv_task(files)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"label": "kinds"}, r"train\.csv has no column 'kinds'; did you mean 'kind'"),
+        ({"text": "prose"}, r"train\.csv has no column 'prose'; known: kind, text"),
+        ({"test": "dev.csv"}, r"cannot read .*dev\.csv as CSV .*--data-root"),
+        ({"test": 1.0}, r"test share is 1\.0"),
+        ({"validation": 0.0}, r"validation share is 0\.0"),
+        ({"vocabulary": 1}, "vocabulary 1"),
+        ({"length": 0}, "length is 0"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused(
+    files: Path, options: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(ConfigError, match=said):
+        csv_task(files, **options)
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "said"),
+    [
+        ("test.csv", "text,kind\nbig dog,animal\n", r"test\.csv has the classes \['animal'\]"),
+        ("test.csv", "text,kind\n", r"test\.csv has no rows"),
+        ("test.csv", "", r"cannot read .*test\.csv as CSV"),
+        ("train.csv", "text,kind\na,x\nb,\n", "a training row has nothing in column 'kind'"),
+        ("train.csv", "text,kind\na,fruit\nb,fruit\n", "which no training row has"),
+        ("train.csv", 'text,kind\n"a,x\n', r"cannot read .*train\.csv as CSV"),
+    ],
+)
+def test_files_that_do_not_fit_are_refused(files: Path, file: str, text: str, said: str) -> None:
+    (files / file).write_text(text, encoding="utf-8")
+    if "nothing" in said:
+        (files / "test.csv").write_text("text,kind\na,x\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match=said):
+        csv_task(files)
+
+
+def test_one_class_is_refused(files: Path) -> None:
+    for name in ("train.csv", "test.csv"):
+        (files / name).write_text("text,kind\na,fruit\nb,fruit\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match="the one class 'fruit'; expected two or more"):
+        csv_task(files)
+
+
+def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = builtins.__import__
+
+    def without(name: str, *args: Any, **options: Any) -> Any:
+        if name == "tokenizers":
+            raise ModuleNotFoundError(f"No module named '{name}'", name=name)
+        return real(name, *args, **options)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    with pytest.raises(ConfigError, match=r"needs tokenizers.*distillbench\[text\]"):
+        tokenised(TEXTS, [], 60, 8)
+
+
+def test_text_end_to_end(files: Path, write_suite: WriteSuite) -> None:
+    narrow = {"width": 4}
+    suite = write_suite(
+        task={
+            "name": "text-csv",
+            "options": {"path": str(files), "label": "kind", "vocabulary": 60, "length": 6},
+        },
+        teacher={"model": "transformer", "options": {"width": 8, "layers": 1}},
+        students=[
+            {"name": "small", "model": "transformer", "options": {**narrow, "layers": 1}},
+            {"model": "gru", "options": narrow},
+            {"model": "bag", "options": narrow},
+        ],
+        recipe={"epochs": 1, "batch_size": 8, "optimizer": "adamw", "lr": 0.01},
+    )
+    outcome = run_suite(suite, files.parent / "run")
+    assert [record.status for record in outcome.run.records.values()] == ["done"] * 7
+    assert all(cost.macs_exact for cost in outcome.run.costs.values())
+
+
+@pytest.mark.slow
+def test_real_debian_sections(real_data: Path) -> None:
+    task = debian_sections(data_root=real_data)
+    assert [len(split) for split in task.splits.values()] == [41_875, 4_653, 11_733]
+    assert task.heads[0].classes == 50
+    assert max(task.heads[0].counts) > 100 * min(task.heads[0].counts) > 0
+    sequence, lengths = tokens(task.train)
+    assert sequence.shape == (41_875, 20)
+    assert int(sequence.max()) < 8000
+    assert 8 <= float(lengths.float().mean()) <= 12
+    unknown = (sequence == 1).float().sum() / lengths.sum()
+    assert float(unknown) < 1e-3
