@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 EXTRAS := oracle,ray,tensorboard,mlflow
 
-.PHONY: extras demo test lint wheel docs bench bench-latency clean
+.PHONY: extras demo test lint wheel docs golden bench bench-latency clean
 
 # The environment is made once, and again when the dependencies change.
 $(VENV)/ready: pyproject.toml
@@ -20,7 +20,7 @@ demo: $(VENV)/ready  ## train, distil, measure and report the default suite
 	$(BIN)/distillbench run
 
 test: $(VENV)/ready  ## every test
-	$(BIN)/python -m pytest --numprocesses 2 --ignore tests/benchmarks -p no:benchmark
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup --ignore tests/benchmarks -p no:benchmark
 
 lint: $(VENV)/ready  ## style and types
 	$(BIN)/ruff check .
@@ -31,6 +31,9 @@ wheel: $(VENV)/ready  ## build the wheel and look inside
 	rm -rf dist build
 	$(BIN)/python -m build --wheel --outdir dist .
 	$(BIN)/python -m zipfile --list dist/*.whl
+
+golden: $(VENV)/ready  ## the small reports that tests compare with, after a change that is meant
+	DISTILLBENCH_GOLDEN=write $(BIN)/python -m pytest tests/reports/test_reproducible.py -k golden -p no:benchmark
 
 docs: $(VENV)/ready  ## the page of methods, from their docstrings
 	$(BIN)/python -c "from distillbench.bench.catalogue import page; print(page(), end='')" > docs/methods.md

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from distillbench.bench.build import build_model
 from distillbench.bench.cell import now
@@ -104,10 +105,22 @@ def _latency(networks: Mapping[str, Network], context: Context, batch_size: int)
         samples = {name: tuple(itertools.chain(*one.windows_ms)) for name, one in alone.items()}
         warnings = tuple(itertools.chain(*(one.warnings for one in alone.values())))
     latency = {
-        name: Latency(device=device, batch_size=batch_size, threads=number, samples_ms=taken)
+        name: Latency(
+            device=device,
+            batch_size=batch_size,
+            threads=number,
+            dtype=_dtype(modules[name]),
+            samples_ms=taken,
+        )
         for name, taken in samples.items()
     }
     return _Timed(latency, tuple(f"batch {batch_size}: {warning}" for warning in warnings))
+
+
+def _dtype(module: nn.Module) -> str:
+    """Return the type of a model's weights, without torch's prefix."""
+    weights = next(module.parameters(), torch.empty(0))
+    return str(weights.dtype).removeprefix("torch.")
 
 
 def trained_network(job: Job, context: Context, teacher: Network, directory: Path) -> Network:

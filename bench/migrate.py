@@ -75,7 +75,7 @@ def _converted(
         )
     data: Data = json.loads(raw)
     while data["schema_version"] != newest:
-        data = STEPS[data["schema_version"]](data, directory, teacher)
+        data = STEPS[data["schema_version"]](data, path, directory, teacher)
     try:
         return kind.model_validate(data)
     except ValidationError as error:
@@ -84,9 +84,12 @@ def _converted(
         raise ConfigError(f"{path} cannot be migrated: {place}: {first['msg']}") from error
 
 
-def _to_2(data: Data, directory: Path, teacher: str | None) -> Data:
-    """Add what version 2 knows of a record: the teacher's digest, and the weight file's hash."""
+def _to_2(data: Data, path: Path, directory: Path, teacher: str | None) -> Data:
+    """Add what version 2 knows: the digest of the teacher, hashes, whose measures they are."""
     data = {**data, "schema_version": 2}
+    if path.parent.name == "evaluations":
+        data["weights"] = _digest(directory / "records" / path.name)
+        return data
     if data.get("cell", {}).get("kind") == "student":
         data["teacher"] = teacher
     if data.get("weights"):
@@ -96,7 +99,7 @@ def _to_2(data: Data, directory: Path, teacher: str | None) -> Data:
     return data
 
 
-STEPS: dict[int, Callable[[Data, Path, str | None], Data]] = {1: _to_2}
+STEPS: dict[int, Callable[[Data, Path, Path, str | None], Data]] = {1: _to_2}
 """By version, what brings a file to the next one."""
 
 
@@ -105,11 +108,17 @@ def _teacher(directory: Path) -> str | None:
     try:
         manifest = json.loads((directory / MANIFEST).read_bytes())
         (lead,) = (cell for cell in manifest["cells"] if cell["kind"] == "teacher")
-        pattern = f"records/*-{lead['key'][:8]}.json"
-        record = json.loads(next(directory.glob(pattern)).read_bytes())
-        return str(record["weights"]["digest"])
+        return _digest(next(directory.glob(f"records/*-{lead['key'][:8]}.json"))) or None
     except (OSError, ValueError, KeyError, TypeError, StopIteration):
         return None
+
+
+def _digest(record: Path) -> str:
+    """Return the digest of the weights that a record of any version names; empty without one."""
+    try:
+        return str(json.loads(record.read_bytes())["weights"]["digest"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
 
 
 def _replace(directory: Path, path: Path, data: BaseModel) -> None:

@@ -39,7 +39,7 @@ def message(problem: Any) -> str:
     if problem["type"] == "extra_forbidden":
         close = difflib.get_close_matches(str(problem["loc"][-1]), _keys(), n=1)
         return "there is no such key" + (f"; did you mean '{close[0]}'?" if close else "")
-    told = str(problem["msg"]).removeprefix("Value error, ")
+    told = str(problem["msg"]).removeprefix("Value error, ").replace("a valid tuple", "a list")
     value = problem["input"]
     shown = isinstance(value, str | int | float | bool | list | None) and problem["type"] not in (
         "missing",

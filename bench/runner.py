@@ -103,8 +103,7 @@ def run_plan(
                 training.run(jobs, executor)
             add_measures(directory, plan.suite.metrics)
             add_model_measures(plan, directory)
-            with executor.alone():
-                unmeasured = _measure_open(plan, store, events, listener)
+            unmeasured = _measure_open(plan, store, events, listener, executor)
         shutil.rmtree(directory / "cache", ignore_errors=True)
         events.append("complete")
     return Outcome(load_run(directory), training.ended, unmeasured)
@@ -139,7 +138,9 @@ def _executor(name: Name, site: Site) -> Executor:
     return Local(site)
 
 
-def _measure_open(plan: Plan, store: Store, events: Events, listener: Listener) -> str | None:
+def _measure_open(
+    plan: Plan, store: Store, events: Events, listener: Listener, executor: Executor
+) -> str | None:
     """Measure the finished models, where one has no cost yet; return why that failed, if it did."""
     finished = {
         job.cell.ships: job
@@ -153,7 +154,8 @@ def _measure_open(plan: Plan, store: Store, events: Events, listener: Listener) 
     listener.measuring()
     events.append("measuring", models=missing)
     try:
-        costs = measure_costs(plan.context, plan.costs, finished, store.directory)
+        with executor.alone():
+            costs = measure_costs(plan.context, plan.costs, finished, store.directory)
     except (ValueError, RuntimeError) as error:
         return f"{type(error).__name__}: {error}"
     for name in missing:

@@ -16,6 +16,7 @@ from pydantic import (
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
+    field_validator,
     model_validator,
 )
 from pydantic_core import core_schema
@@ -172,8 +173,15 @@ class ResourcesSpec(Spec):
 
     Attributes:
         cpus: Cores; it trains on as many threads where the suite names no number.
-        gpus: GPUs.
+        gpus: GPUs, or a part of one.
     """
 
     cpus: PositiveFloat = 1.0
     gpus: NonNegativeFloat = 0.0
+
+    @field_validator("gpus")
+    @classmethod
+    def _whole_or_part(cls, gpus: float) -> float:
+        if gpus > 1 and gpus % 1:
+            raise ValueError(f"gpus is {gpus:g}; expected a whole number, or a part of one GPU")
+        return gpus

@@ -1,7 +1,7 @@
 """What stands behind the numbers: methods and recipe, failures, provenance."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from distillbench.bench.records import NOT_RUN, Run
@@ -99,6 +99,29 @@ def uncounted(run: Run) -> list[str]:
         for name, cost in run.costs.items()
         if not cost.macs_exact
     ]
+
+
+def disturbed(run: Run) -> tuple[tuple[str, str], ...]:
+    """Return what made the latencies doubtful while they were measured, each once, as points."""
+    found = (warning for cost in run.costs.values() for warning in cost.warnings)
+    return tuple(("", warning) for warning in dict.fromkeys(found))
+
+
+def undefined(run: Run, limit: int = 20) -> tuple[tuple[str, str], ...]:
+    """Return why values are missing, as points: the measure, then the reason and whom it meets."""
+    cells: dict[tuple[str, str], list[str]] = {}
+    for cell in run.manifest.cells:
+        for key, reason in run.undefined(cell).items():
+            cells.setdefault((key, reason), []).append(cell.id)
+    points = [(key, f"{reason} ({_few(found)}).") for (key, reason), found in cells.items()]
+    more = len(points) - limit
+    rest = [("", f"and {more} more, which the records name.")] if more > 0 else []
+    return (*points[:limit], *rest)
+
+
+def _few(names: Sequence[str], limit: int = 3) -> str:
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + more
 
 
 def _items(mapping: Any) -> list[tuple[str, Any]]:

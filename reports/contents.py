@@ -17,6 +17,7 @@ from distillbench.reports.document import (
     Points,
     Section,
 )
+from distillbench.reports.extensions import extensions
 from distillbench.reports.groups import PLAIN, name_in_suite
 from distillbench.reports.judgement import front
 from distillbench.reports.measures import FAMILIES, NOTES, OTHER
@@ -45,6 +46,7 @@ def contents(
         *_quality(run, summary, drawn, samples or Samples()),
         *_cost(run, summary, drawn),
         *_training(run, summary, drawn),
+        *extensions(run),
         *_background(run),
     ]
     title = f"Distillation report: {run.manifest.name}"
@@ -113,7 +115,10 @@ def _cost(run: Run, summary: pd.DataFrame, drawn: list[Picture]) -> Iterator[Sec
         text = "MACs marked with ≈ are in doubt; what could not be counted, or does not agree:"
         blocks += [Paragraph(text), Points(doubts)]
     yield Section("Cost of what ships", tuple(blocks))
-    yield Section("Latency", (tables.latency_table(run, summary),), 3)
+    latency: list[Block] = [tables.latency_table(run, summary)]
+    if background.disturbed(run):
+        latency += [Paragraph(guide.DISTURBED), Points(background.disturbed(run))]
+    yield Section("Latency", tuple(latency), 3)
     yield Section("How to read the cost", (Points(guide.COSTS),), 3)
     yield from _pictures(drawn, COST)
 
@@ -132,6 +137,9 @@ def _background(run: Run) -> Iterator[Section]:
     yield Section("Methods and recipe", tuple(blocks))
     failures = background.failures_table(run)
     yield Section("Failures", (failures or Paragraph("Every planned cell finished."),))
+    undefined = background.undefined(run)
+    if undefined:
+        yield Section("Values that are not defined", (Points(undefined),))
     provenance = (background.commands(run), background.provenance_table(run))
     command = Paragraph("This command made the run, and makes it again:")
     yield Section("Provenance", (command, *provenance, background.suite_block(run)))

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from distillbench.bench.records import Cost, Run
+from distillbench.bench.records import Cost, Latency, Run
 from distillbench.bench.records.tidy import hardware
 from distillbench.bench.statistics import quantile
 
@@ -19,17 +19,24 @@ class Condition:
     device: str
     batch_size: int
     threads: int
+    dtype: str
+
+    @classmethod
+    def of(cls, entry: Latency) -> "Condition":
+        """Return the condition of a recorded latency."""
+        return cls(entry.device, entry.batch_size, entry.threads, entry.dtype)
 
     @property
     def column(self) -> str:
         """The prefix of the condition's columns in the summary."""
-        return f"latency.{self.device}.b{self.batch_size}.t{self.threads}"
+        usual = f"latency.{self.device}.b{self.batch_size}.t{self.threads}"
+        return usual if self.dtype == "float32" else f"{usual}.{self.dtype}"
 
     @property
     def phrase(self) -> str:
         """The condition in words."""
         threads = "thread" if self.threads == 1 else "threads"
-        return f"batch {self.batch_size}, {self.device}, {self.threads} {threads}"
+        return f"batch {self.batch_size}, {self.device}, {self.threads} {threads}, {self.dtype}"
 
 
 def conditions(costs: Mapping[str, Cost]) -> list[Condition]:
@@ -37,11 +44,7 @@ def conditions(costs: Mapping[str, Cost]) -> list[Condition]:
 
     Devices keep the order of the records; the smallest batch of a device comes first.
     """
-    found = {
-        Condition(entry.device, entry.batch_size, entry.threads): None
-        for cost in costs.values()
-        for entry in cost.latency
-    }
+    found = {Condition.of(entry): None for cost in costs.values() for entry in cost.latency}
     devices = list(dict.fromkeys(condition.device for condition in found))
     return sorted(found, key=lambda c: (devices.index(c.device), c.batch_size, c.threads))
 
@@ -67,6 +70,9 @@ def _columns(cost: Cost, reference: Cost | None, found: list[Condition]) -> dict
         "activation_peak_bytes": cost.activation_peak_bytes,
         "compression": _ratio(reference.parameters if reference else None, cost.parameters),
         "macs_ratio": _ratio(reference.macs if reference else None, cost.macs),
+        "bytes_ratio": _ratio(
+            reference.weight_file_bytes if reference else None, cost.weight_file_bytes
+        ),
     }
     for place, condition in enumerate(found):
         timed = _timed(cost, reference, condition)
@@ -87,7 +93,7 @@ def _timed(cost: Cost, reference: Cost | None, condition: Condition) -> dict[str
 
 def _samples(cost: Cost, condition: Condition) -> tuple[float, ...]:
     for entry in cost.latency:
-        if Condition(entry.device, entry.batch_size, entry.threads) == condition:
+        if Condition.of(entry) == condition:
             return entry.samples_ms
     return ()
 

@@ -153,3 +153,8 @@ TRAINING = (
     "Seconds are means over seeds, and against alone is their ratio to the same student trained "
     "alone. Train-only parameters, such as projectors, are trained and do not ship."
 )
+
+DISTURBED = (
+    "The machine was not quiet while these were timed. Models were timed in turn, so that their "
+    "ratios suffer less than their milliseconds:"
+)

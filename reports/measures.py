@@ -49,19 +49,20 @@ FAMILIES = (FIDELITY, CALIBRATION, ACCURACY, ROBUSTNESS, ERRORS)
 NOTES = {
     ACCURACY: "Balanced accuracy is the mean recall of the classes, macro F1 the mean of their F1, "
     "and the worst class the lowest recall of any. Head, medium and tail are thirds of the classes "
-    "by training samples; the worst group is the lowest of these.",
+    "by training samples; the worst group is the lowest of these. Many, medium and few shot are "
+    "the classes of more than 100, 20 to 100, and fewer than 20 training samples.",
     CALIBRATION: "The Brier score sums squared errors over classes. ECE is the expected gap "
     "between confidence and accuracy in 15 bins of equal width, or of equal mass. After scaling, "
     "logits were divided by the temperature that fits the validation split best. Lower is better.",
     FIDELITY: "KL is that of the student from the teacher at temperature 1, per sample. JS "
     "distance is the root of the Jensen-Shannon divergence in bits, probability loyalty 1 "
-    "minus it, kappa the agreement beyond chance. Error transfer is the share of the "
-    "teacher's errors that the student repeats with the same class: compare it with that of "
-    "the student trained alone. Negative flips are samples that only the teacher gets right, "
-    "positive flips only the student.",
+    "minus it, label loyalty the share of equal answers, kappa the agreement beyond chance. "
+    "Error transfer is the share of the teacher's errors that the student repeats with the same "
+    "class: compare it with that of the student trained alone. Negative flips "
+    "are samples that only the teacher gets right, positive flips only the student.",
     ROBUSTNESS: "Corrupted figures are means over image corruptions and five severities. mCE is "
-    "the mean over corruptions of the error as a share of the teacher's; relative mCE takes "
-    "the rise in error over clean images instead (Hendrycks & Dietterich 2019).",
+    "the mean over corruptions of the error as a share of the teacher's (Hendrycks & Dietterich "
+    "2019).",
     ERRORS: "Errors are in the target's unit; R² is the share of variance that is explained.",
 }
 
@@ -86,6 +87,9 @@ _MEASURES = {
         _share("medium", "medium classes", ACCURACY),
         _share("tail", "tail classes", ACCURACY),
         _share("worst_group", "worst group", ACCURACY),
+        _share("many_shot", "many shot", ACCURACY),
+        _share("medium_shot", "medium shot", ACCURACY),
+        _share("few_shot", "few shot", ACCURACY),
         _number("nll", "NLL", CALIBRATION, unit="nats"),
         _number("brier", "Brier score", CALIBRATION),
         _share("ece", "ECE", CALIBRATION, higher=False),
@@ -95,6 +99,7 @@ _MEASURES = {
         _share("agreement", "agreement", FIDELITY),
         _number("kl", "KL from the teacher", FIDELITY, unit="nats"),
         _number("js_distance", "JS distance", FIDELITY),
+        _number("label_loyalty", "label loyalty", FIDELITY, higher=True),
         _number("probability_loyalty", "probability loyalty", FIDELITY, higher=True),
         _number("kappa", "kappa", FIDELITY, higher=True),
         _share("error_transfer", "error transfer", FIDELITY, higher=False),
@@ -104,7 +109,6 @@ _MEASURES = {
         _share("corrupted_top1", "top-1 under corruption", ROBUSTNESS),
         _share("corrupted_ece", "ECE under corruption", ROBUSTNESS, higher=False),
         _share("mce", "mCE", ROBUSTNESS, higher=False),
-        _share("relative_mce", "relative mCE", ROBUSTNESS, higher=False),
         _number("rmse", "RMSE", ERRORS),
         _number("mae", "MAE", ERRORS),
         _number("r2", "R²", ERRORS, higher=True),

@@ -51,6 +51,9 @@ from distillbench.bench.teacher import outputs_file
 PATIENCE_SECONDS = 0.1
 """For how long nothing need be looked at: a signal must be noticed, too."""
 
+LOOK_SECONDS = 2.0
+"""How often it is looked whether the nodes still live: a stream from a dead one may stay silent."""
+
 GRACE_SECONDS = 30.0
 """How long a cell that was asked to stop may take for its step and its checkpoint."""
 
@@ -90,6 +93,7 @@ class Ray:
         self._tasks: list[_Task] = []
         self._shared: dict[str, Any] = {}
         self._cancelled = False
+        self._looked = 0.0
 
     def submit(self, job: Job) -> None:
         """Take a job."""
@@ -112,7 +116,7 @@ class Ray:
                 self._listen(task, tell)
             for task in list(self._tasks):
                 self._check_time(task, tell)
-            self._check_room()
+            self._check_nodes(tell)
 
     def cancel(self) -> None:
         """Have the running cells stop at their next step."""
@@ -217,9 +221,18 @@ class Ray:
             ray.cancel(task.reports, force=True)
             tell(self._lost(task, f"took longer than {limit:g} s", "timeout"))
 
-    def _check_room(self) -> None:
-        """Refuse to wait for nodes that are gone: what nothing runs for may never run."""
-        if self._cluster and self._tasks and all(task.began is None for task in self._tasks):
+    def _check_nodes(self, tell: Tell) -> None:
+        """Give up what runs on a node that is gone, and waiting for one that no node will run."""
+        now = time.monotonic()
+        if self._cluster is None or now < self._looked + LOOK_SECONDS:
+            return
+        self._looked = now
+        living = {node.id for node in self._cluster.nodes()}
+        for task in list(self._tasks):
+            if task.place is not None and task.place.node not in living:
+                kind: Loss = "died" if task.stopping is None else "interrupted"
+                tell(self._lost(task, "its node is gone", kind))
+        if self._tasks and all(task.began is None for task in self._tasks):
             self._cluster.check()
 
     def _ask_to_stop(self) -> None:

@@ -11,6 +11,7 @@ class Latency(Data):
     device: str
     batch_size: int
     threads: int
+    dtype: str = "float32"
     samples_ms: tuple[float, ...]
 
 

@@ -73,6 +73,11 @@ class Run:
         record = self.records.get(cell.id)
         return record.status if record else NOT_RUN
 
+    def undefined(self, cell: Cell) -> dict[str, str]:
+        """Return why measures of a cell have no value, by `split.head.measure`."""
+        kept = (self.records.get(cell.id), self.evaluations.get(cell.id))
+        return {key: told for one in kept if one for key, told in one.undefined.items()}
+
     def quality(self, cell: Cell) -> Values:
         """Return a cell's measures: those of its record, and those that were added later."""
         record, later = self.records.get(cell.id), self.evaluations.get(cell.id)

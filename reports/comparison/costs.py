@@ -47,9 +47,9 @@ def timed(first: Run, second: Run) -> list[Timed]:
     """Return what both runs timed of a model under one condition and on equal hardware."""
     found = []
     for name, a, b in _common(first, second):
-        latencies = {_condition(entry): entry for entry in b.latency}
+        latencies = {Condition.of(entry): entry for entry in b.latency}
         for entry in a.latency:
-            condition = _condition(entry)
+            condition = Condition.of(entry)
             if condition in latencies and not _differ(a, b, condition.device):
                 found += _ratio(name, condition, entry, latencies[condition])
     return found
@@ -82,10 +82,6 @@ def _common(first: Run, second: Run) -> Iterator[tuple[str, Cost, Cost]]:
     for name, cost in first.costs.items():
         if name in second.costs:
             yield name, cost, second.costs[name]
-
-
-def _condition(entry: Latency) -> Condition:
-    return Condition(entry.device, entry.batch_size, entry.threads)
 
 
 def _differ(a: Cost, b: Cost, device: str) -> bool:

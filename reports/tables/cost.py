@@ -16,8 +16,8 @@ from distillbench.reports.tables.cells import LEAD, LEAD_ALIGN, Row, lead, macs_
 
 def cost_table(summary: pd.DataFrame) -> Table | Paragraph:
     """Return what each thing that ships costs, one row each."""
-    headers = ["ships", "parameters", "compression", "MACs", "MACs saved", "weight file"]
-    headers += ["activation peak", "p50 (ms)", "speed-up"]
+    headers = ["ships", "parameters", "fewer parameters", "MACs", "fewer MACs"]
+    headers += ["weight file", "smaller file", "activation peak", "p50 (ms)", "speed-up"]
     rows = [
         [
             row["ships"],
@@ -26,13 +26,14 @@ def cost_table(summary: pd.DataFrame) -> Table | Paragraph:
             macs_of(row),
             numbers.times(number(row, "macs_ratio")),
             numbers.size(number(row, "weight_file_bytes")),
+            numbers.times(number(row, "bytes_ratio")),
             numbers.size(number(row, "activation_peak_bytes")),
             numbers.three(number(row, "latency_p50_ms")),
             numbers.times(number(row, "latency_speedup")),
         ]
         for row in _shipped(summary)
     ]
-    return table(headers, rows, "lrrrrrrrr", "Cost of what ships")
+    return table(headers, rows, "lrrrrrrrrr", "Cost of what ships")
 
 
 def latency_table(run: Run, summary: pd.DataFrame) -> Table | Paragraph:

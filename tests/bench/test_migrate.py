@@ -7,6 +7,7 @@ import pytest
 from tests.bench.conftest import Silent, WriteSuite, run_suite
 from tests.bench.test_cli import call
 
+from distillbench.bench.add_measures import add_measures
 from distillbench.bench.errors import Exit
 from distillbench.bench.records import MANIFEST, load_run
 
@@ -16,11 +17,13 @@ def to_1(path: Path) -> None:
     data = json.loads(path.read_bytes())
     del data["checksum"]
     data["schema_version"] = 1
-    for later in ("teacher", "attempts", "warnings"):
+    for later in ("teacher", "attempts", "warnings", "tables"):
         data.pop(later, None)
     for cell in (data.get("cell", {}), *data.get("cells", ())):
         cell.pop("parts", None)
-    if data.get("weights"):
+    if path.parent.name == "evaluations":
+        del data["weights"]
+    elif data.get("weights"):
         del data["weights"]["sha256"]
     path.write_text(json.dumps(data, indent=1), encoding="utf-8")
 
@@ -29,7 +32,9 @@ def to_1(path: Path) -> None:
 def old(write_suite: WriteSuite, tmp_path: Path) -> Path:
     run = tmp_path / "run"
     run_suite(write_suite(), run)
-    for path in (run / MANIFEST, *(run / "records").glob("*"), *(run / "costs").glob("*")):
+    assert add_measures(run, ["full"]) == 3
+    folders = ("records", "costs", "evaluations")
+    for path in (run / MANIFEST, *(one for name in folders for one in (run / name).glob("*"))):
         to_1(path)
     return run
 
@@ -45,6 +50,7 @@ def test_an_old_run_is_refused_until_it_is_migrated(old: Path, write_suite: Writ
     for path, raw in files.items():
         assert (old / "schema-1" / path.relative_to(old)).read_bytes() == raw
     assert len(load_run(old).records) == 3
+    assert len(load_run(old).evaluations) == 3
     assert call("report", old).exit_code == Exit.DONE
     assert call("migrate", old).output == "every file is of this version\n"
     listener = Silent()

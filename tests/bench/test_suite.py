@@ -219,7 +219,9 @@ def test_tags_are_refused(tmp_path: Path, tag: str) -> None:
 def test_limits(tmp_path: Path) -> None:
     assert "limits.memory: " in refusal(tmp_path, ("recipe:", "limits: {memory: lots}\nrecipe:"))
     assert "limits.retries: " in refusal(tmp_path, ("recipe:", "limits: {retries: 3}\nrecipe:"))
-    assert "resources.gpus: " in refusal(tmp_path, ("recipe:", "resources: {gpus: -1}\nrecipe:"))
+    for gpus in ("-1", "1.5"):
+        changed = ("recipe:", f"resources: {{gpus: {gpus}}}\nrecipe:")
+        assert "resources.gpus: " in refusal(tmp_path, changed)
 
 
 def test_the_schema_accepts_what_the_suite_does(tmp_path: Path) -> None:
