@@ -12,11 +12,11 @@ from pathlib import Path
 import torch
 
 from distillbench.bench.build import build_model
-from distillbench.bench.evaluate import predict_splits, rate, validation_score
-from distillbench.bench.measures import chosen
 from distillbench.bench.pair import distil_student
 from distillbench.bench.plan import Context, Job
-from distillbench.bench.predictions import save_predictions
+from distillbench.bench.quality.evaluate import predict_splits, rate, validation_score
+from distillbench.bench.quality.measures import chosen
+from distillbench.bench.quality.predictions import save_predictions
 from distillbench.bench.records import (
     Epoch,
     Failure,

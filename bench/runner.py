@@ -6,18 +6,20 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from distillbench.bench.add_measures import add_measures
 from distillbench.bench.cell import now
 from distillbench.bench.costs import measure_costs
+from distillbench.bench.driver.events import Events
+from distillbench.bench.driver.listener import Listener
+from distillbench.bench.driver.lock import locked
+from distillbench.bench.driver.store import Store
+from distillbench.bench.driver.training import Training
 from distillbench.bench.environment import describe_environment
-from distillbench.bench.events import Events
 from distillbench.bench.executors import Name
 from distillbench.bench.executors.executor import Executor, Site
-from distillbench.bench.listener import Listener
-from distillbench.bench.lock import locked
-from distillbench.bench.model_measures import add_model_measures
 from distillbench.bench.plan import Plan
-from distillbench.bench.predictions import save_targets
+from distillbench.bench.quality.add_measures import add_measures
+from distillbench.bench.quality.model_measures import add_model_measures
+from distillbench.bench.quality.predictions import save_targets
 from distillbench.bench.records import (
     MANIFEST,
     HeadSummary,
@@ -27,9 +29,7 @@ from distillbench.bench.records import (
     load_run,
     write_json,
 )
-from distillbench.bench.store import Store
 from distillbench.bench.trackers.tracker import Scene, Trackers, builders
-from distillbench.bench.training import Training
 
 
 @dataclass(frozen=True)

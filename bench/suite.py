@@ -17,8 +17,8 @@ from pydantic import (
 )
 
 from distillbench.bench.errors import ConfigError
-from distillbench.bench.measures import chosen
 from distillbench.bench.problems import MisfitError, Place, message
+from distillbench.bench.quality.measures import chosen
 from distillbench.bench.registry import suggest
 from distillbench.bench.specs import (
     LimitsSpec,

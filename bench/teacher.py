@@ -13,8 +13,8 @@ from safetensors.torch import save_file
 
 from distillbench.bench.build import build_model
 from distillbench.bench.errors import ConfigError
-from distillbench.bench.evaluate import Predicted, predict_splits
 from distillbench.bench.plan import Context
+from distillbench.bench.quality.evaluate import Predicted, predict_splits
 from distillbench.bench.records import Cell, file_name
 from distillbench.distill.checkpoint import digest, load_weights, storage_errors
 from distillbench.distill.files import whole_file

@@ -18,11 +18,11 @@ def evaluate(
 ) -> None:
     """Add measures to a finished run from the predictions that it kept, and draw its report."""
     with exits():
-        from distillbench.bench.measures import chosen
+        from distillbench.bench.quality.measures import chosen
 
         wanted = [name for given in metrics or ["full"] for name in given.split(",")]
         chosen(wanted)  # before torch is imported
-        from distillbench.bench.add_measures import add_measures
+        from distillbench.bench.quality.add_measures import add_measures
 
         count = add_measures(directory, wanted)
         typer.echo(f"measures were added to {count} cells")

@@ -14,7 +14,7 @@ def explain(
 ) -> None:
     """Say what a cell's result depends on, and what of it differs from the nearest finished one."""
     with exits():
-        from distillbench.bench.explain import explanation
+        from distillbench.bench.driver.explain import explanation
 
         for line in explanation(directory, cell):
             typer.echo(line)

@@ -67,8 +67,8 @@ def _run(
     """Run a loaded suite with a live view."""
     from rich.console import Console
 
+    from distillbench.bench.driver.progress import Display
     from distillbench.bench.preflight import prepare
-    from distillbench.bench.progress import Display
     from distillbench.bench.runner import run_plan
 
     console = Console()

@@ -9,7 +9,7 @@ from distillbench.bench.exits import exits
 def status(directory: RunFolder) -> None:
     """Say how a run stands, also while another process runs it: cells done, running, failed."""
     with exits():
-        from distillbench.bench.status import status_lines
+        from distillbench.bench.driver.status import status_lines
 
         for line in status_lines(directory):
             typer.echo(line)

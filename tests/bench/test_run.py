@@ -7,8 +7,8 @@ import torch
 from tests.bench.conftest import TINY, Silent, WriteSuite, run_suite
 
 from distillbench.bench.build import build_model
-from distillbench.bench.measures import MEASURES, chosen
 from distillbench.bench.preflight import prepare
+from distillbench.bench.quality.measures import MEASURES, chosen
 from distillbench.bench.runner import Outcome
 from distillbench.bench.suite_file import load_suite
 from distillbench.bench.teacher import load_teacher

@@ -18,11 +18,11 @@ from tests.benchmarks.test_harness import write_run
 from tests.reports.conftest import Plan, build_run
 
 from distillbench.bench import load
-from distillbench.bench.events import read_events
+from distillbench.bench.driver.events import read_events
+from distillbench.bench.driver.store import Store
 from distillbench.bench.preflight import prepare
 from distillbench.bench.records import Record, load_run
 from distillbench.bench.runner import Where, run_plan
-from distillbench.bench.store import Store
 from distillbench.bench.suite import Suite
 
 TEACHER = "ef" * 32

@@ -9,8 +9,8 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from torch import Tensor
 
 from distillbench import metrics
-from distillbench.bench.evaluate import rate, tabulate
-from distillbench.bench.measures import chosen
+from distillbench.bench.quality.evaluate import rate, tabulate
+from distillbench.bench.quality.measures import chosen
 from distillbench.distill.method import Head
 from distillbench.distill.teacher import Predictions
 from distillbench.metrics.activations import _live_storages

@@ -9,10 +9,10 @@ import torch
 from tests.bench.conftest import INLINE, Silent, WriteSuite
 from torch import Tensor, nn
 
-from distillbench.bench.corrupted import Corrupted, pixel_ranges
-from distillbench.bench.model_measures import Lead, add_model_measures, features_of
 from distillbench.bench.plan import Plan
 from distillbench.bench.preflight import prepare
+from distillbench.bench.quality.corrupted import Corrupted, pixel_ranges
+from distillbench.bench.quality.model_measures import Lead, add_model_measures, features_of
 from distillbench.bench.records import Run, load_run
 from distillbench.bench.runner import run_plan
 from distillbench.bench.suite_file import load_suite

@@ -7,9 +7,9 @@ from rich.live import Live
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.text import Text
 
+from distillbench.bench.driver.time_left import TimeLeft, spoken
 from distillbench.bench.plan import Job
 from distillbench.bench.records import Record
-from distillbench.bench.time_left import TimeLeft, spoken
 
 
 class Display:

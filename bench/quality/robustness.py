@@ -9,7 +9,7 @@ from itertools import product
 
 from torch import Tensor
 
-from distillbench.bench.corrupted import Corrupted, Ranges
+from distillbench.bench.quality.corrupted import Corrupted, Ranges
 from distillbench.bench.records import Values
 from distillbench.bench.tasks.task import Task
 from distillbench.distill.network import Network

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from distillbench.bench.measures import MEASURES, Form, Measure
+from distillbench.bench.quality.measures import MEASURES, Form, Measure
 from distillbench.bench.records import Tables, Values
 from distillbench.bench.tasks.task import Task
 from distillbench.distill.loop import Score

@@ -9,11 +9,11 @@ from safetensors.torch import load_file
 from tests.bench.conftest import WriteSuite, run_suite
 
 from distillbench import metrics
-from distillbench.bench.add_measures import add_measures
 from distillbench.bench.errors import ConfigError
-from distillbench.bench.evaluate import rate
-from distillbench.bench.measures import GROUPS, MEASURES, chosen
-from distillbench.bench.predictions import load_predictions, save_predictions
+from distillbench.bench.quality.add_measures import add_measures
+from distillbench.bench.quality.evaluate import rate
+from distillbench.bench.quality.measures import GROUPS, MEASURES, chosen
+from distillbench.bench.quality.predictions import load_predictions, save_predictions
 from distillbench.bench.records import Run, load_run, write_json
 from distillbench.bench.suite_file import load_suite
 from distillbench.distill.method import Head

@@ -4,9 +4,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
-from distillbench.bench.evaluate import Quality, applicable, rate, tabulate
-from distillbench.bench.measures import Form, chosen
-from distillbench.bench.predictions import KEPT, load_predictions
+from distillbench.bench.quality.evaluate import Quality, applicable, rate, tabulate
+from distillbench.bench.quality.measures import Form, chosen
+from distillbench.bench.quality.predictions import KEPT, load_predictions
 from distillbench.bench.records import Cell, Evaluation, Run, Tables, load_run, write_json
 from distillbench.distill.method import Head
 

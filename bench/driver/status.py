@@ -6,10 +6,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from distillbench.bench.events import read_events
-from distillbench.bench.lock import held
+from distillbench.bench.driver.events import read_events
+from distillbench.bench.driver.lock import held
+from distillbench.bench.driver.time_left import TimeLeft, spoken
 from distillbench.bench.records import NOT_RUN, Run, load_run
-from distillbench.bench.time_left import TimeLeft, spoken
 
 Event = Mapping[str, Any]
 

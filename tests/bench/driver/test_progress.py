@@ -5,9 +5,9 @@ import pytest
 from rich.console import Console
 from tests.bench.conftest import TINY
 
+from distillbench.bench.driver.progress import Display
 from distillbench.bench.plan import Job
 from distillbench.bench.preflight import prepare
-from distillbench.bench.progress import Display
 from distillbench.bench.records import Failure, Record
 from distillbench.bench.suite import Suite
 

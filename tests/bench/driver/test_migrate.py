@@ -7,8 +7,8 @@ import pytest
 from tests.bench.conftest import Silent, WriteSuite, run_suite
 from tests.bench.test_cli import call
 
-from distillbench.bench.add_measures import add_measures
 from distillbench.bench.errors import Exit
+from distillbench.bench.quality.add_measures import add_measures
 from distillbench.bench.records import MANIFEST, load_run
 
 

@@ -11,8 +11,8 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from distillbench.bench.driver.lock import locked
 from distillbench.bench.errors import ConfigError
-from distillbench.bench.lock import locked
 from distillbench.bench.records import (
     MANIFEST,
     Cost,

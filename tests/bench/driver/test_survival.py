@@ -17,8 +17,8 @@ import pandas as pd
 import pytest
 import yaml
 
+from distillbench.bench.driver.events import read_events
 from distillbench.bench.errors import Exit
-from distillbench.bench.events import read_events
 from distillbench.bench.records import MANIFEST, Manifest, Record, load_run, read_json
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]

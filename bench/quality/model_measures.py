@@ -10,15 +10,15 @@ from pathlib import Path
 
 from torch import Tensor
 
-from distillbench.bench.add_measures import merged
 from distillbench.bench.build import build_model
-from distillbench.bench.corrupted import Ranges, pixel_ranges
 from distillbench.bench.costs import trained_network
-from distillbench.bench.evaluate import Quality, Reasons, applicable, compute_all
-from distillbench.bench.measures import MEASURES, chosen
 from distillbench.bench.plan import Job, Plan
+from distillbench.bench.quality.add_measures import merged
+from distillbench.bench.quality.corrupted import Ranges, pixel_ranges
+from distillbench.bench.quality.evaluate import Quality, Reasons, applicable, compute_all
+from distillbench.bench.quality.measures import MEASURES, chosen
+from distillbench.bench.quality.robustness import BySeverity, by_severity, under_corruption
 from distillbench.bench.records import Run, Values, load_run, write_json
-from distillbench.bench.robustness import BySeverity, by_severity, under_corruption
 from distillbench.bench.tasks.task import Task
 from distillbench.bench.threads import threads
 from distillbench.distill.layers import pooled, vector_tap

@@ -3,7 +3,10 @@
 from collections import defaultdict
 
 from distillbench.bench.cell import now
-from distillbench.bench.events import Events
+from distillbench.bench.driver.events import Events
+from distillbench.bench.driver.interrupts import interruptible
+from distillbench.bench.driver.listener import Listener
+from distillbench.bench.driver.store import Store
 from distillbench.bench.executors.executor import (
     Ended,
     EpochDone,
@@ -12,11 +15,8 @@ from distillbench.bench.executors.executor import (
     Message,
     Started,
 )
-from distillbench.bench.interrupts import interruptible
-from distillbench.bench.listener import Listener
 from distillbench.bench.plan import Job, Plan
 from distillbench.bench.records import Attempt, Failure, Record, Status
-from distillbench.bench.store import Store
 from distillbench.bench.trackers.tracker import Trackers
 
 
