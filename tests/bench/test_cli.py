@@ -1,3 +1,4 @@
+import re
 import subprocess
 import sys
 import time
@@ -44,7 +45,8 @@ def test_list() -> None:
     result = call("list")
     assert result.exit_code == Exit.DONE
     assert f"methods: {', '.join(METHODS)}\n" in result.output
-    assert "suites: cifar100, digits, " in result.output
+    (suites,) = (line for line in result.output.splitlines() if line.startswith("suites: "))
+    assert {"cifar100", "digits", "mnist", "FILE.yaml"} <= set(suites[8:].split(", "))
     assert call("list", "suites").output.startswith("suites: ")
     result = call("list", "method")
     assert result.exit_code == Exit.CONFIG
@@ -87,7 +89,7 @@ def test_run_and_report(
     suite, out = write_suite(), folder / "runs" / "tiny"
     result = call("run", suite)
     assert result.exit_code == Exit.DONE, result.output
-    assert "[3/3] small-kd-s0: done" in result.output
+    assert re.search(r"\[[23]/3\] small-kd-s0: done", result.output)
     assert (out / "report.md").is_file()
     assert "report.md" in result.output
     result = call("run", suite)
