@@ -96,7 +96,7 @@ def run_plan(
         trackers = Trackers(hearing, scene, listener.warned)
         training = Training(plan, store, events, listener, trackers)
         jobs, finished = training.open_jobs()
-        listener.planned(jobs, finished, site.jobs)
+        listener.planned(jobs, finished)
         events.append("planned", open=len(jobs), finished=finished, jobs=site.jobs)
         with closing(trackers), closing(_executor(where.executor, site)) as executor:
             if jobs:

@@ -9,8 +9,8 @@ from distillbench.bench.records import Record
 class Listener(Protocol):
     """Hears how a run goes. Cells are named by their id."""
 
-    def planned(self, jobs: tuple[Job, ...], finished: int, slots: int) -> None:
-        """Hear of the jobs to run, how many others were finished before, how many run at once."""
+    def planned(self, jobs: tuple[Job, ...], finished: int) -> None:
+        """Hear of the jobs to run, and how many others were finished before."""
         ...
 
     def started(self, cell: str) -> None:

@@ -33,7 +33,7 @@ class Display:
         )
         self._live = live if console.is_terminal else None
         self._whole: TaskID | None = None
-        self._left = TimeLeft({}, 1)
+        self._left = TimeLeft({})
         self._jobs: dict[str, Job] = {}
         self._running: dict[str, int] = {}
         self._ended, self._failed = 0, 0
@@ -52,10 +52,10 @@ class Display:
         if self._live is not None:
             self._live.stop()
 
-    def planned(self, jobs: tuple[Job, ...], finished: int, slots: int) -> None:
+    def planned(self, jobs: tuple[Job, ...], finished: int) -> None:
         """Set up the bar and say what there is to do."""
         self._jobs = {job.cell.id: job for job in jobs}
-        self._left = TimeLeft({job.cell.id: job.recipe.epochs for job in jobs}, slots)
+        self._left = TimeLeft({job.cell.id: job.recipe.epochs for job in jobs})
         if finished:
             say = f"{finished} cells are finished and kept"
             self._print(f"{say}; {len(jobs)} to run" if jobs else f"{say}; nothing to train")

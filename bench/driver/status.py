@@ -72,14 +72,13 @@ def _counts(run: Run, running: Mapping[str, str]) -> str:
 def _left(run: Run, events: list[Event]) -> float | None:
     """Return the estimate of the seconds that training still takes, from the events' own times."""
     clock = 0.0
-    slots = next((int(event["jobs"]) for event in events if event["event"] == "planned"), 1)
     begun = {event["cell"] for event in events if event["event"] == "started"}
     epochs = {
         cell.id: int(cell.parts["recipe"]["epochs"])
         for cell in run.manifest.cells
         if cell.id in begun or run.status(cell) == NOT_RUN
     }
-    left = TimeLeft(epochs, slots, lambda: clock)
+    left = TimeLeft(epochs, lambda: clock)
     for event in events:
         clock = datetime.fromisoformat(event["time"]).timestamp()
         match event["event"]:

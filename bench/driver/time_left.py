@@ -8,19 +8,18 @@ class TimeLeft:
     """Estimates from what one epoch of a cell took so far.
 
     A cell of another model may be much faster or slower, so that the estimate starts out rough: it
-    takes the seconds per epoch of cells that ended, and of running ones once they show some.
+    takes the seconds per epoch of cells that ended, and of running ones once they show some. As many
+    cells are expected to run at the same time as do now.
 
     Args:
         epochs: Epochs of each open cell, by its id.
-        slots: Cells that run at the same time.
         clock: Seconds, for tests.
     """
 
     def __init__(
-        self, epochs: Mapping[str, int], slots: int, clock: Callable[[], float] = time.monotonic
+        self, epochs: Mapping[str, int], clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._open = dict(epochs)
-        self._slots, self._clock = slots, clock
+        self._open, self._clock = dict(epochs), clock
         self._began: dict[str, float] = {}
         self._done: dict[str, int] = {}
         self._seconds, self._epochs = 0.0, 0
@@ -52,7 +51,7 @@ class TimeLeft:
         if not epochs:
             return None
         left = sum(self._open.values()) - sum(self._done.values())
-        return max(left, 0) * spent / epochs / min(self._slots, max(len(self._open), 1))
+        return max(left, 0) * spent / epochs / max(len(self._done), 1)
 
 
 def spoken(seconds: float) -> str:

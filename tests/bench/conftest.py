@@ -40,7 +40,7 @@ class Silent:
         self.warnings: list[str] = []
         self.measured = False
 
-    def planned(self, jobs: tuple[Job, ...], finished: int, slots: int) -> None:
+    def planned(self, jobs: tuple[Job, ...], finished: int) -> None:
         self.reused = finished
 
     def started(self, cell: str) -> None:

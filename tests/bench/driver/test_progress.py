@@ -27,7 +27,7 @@ def play(jobs: tuple[Job, ...], *, terminal: bool) -> str:
     file = io.StringIO()
     console = Console(file=file, force_terminal=terminal, width=100, height=30)
     with Display(console) as display:
-        display.planned(jobs, 2, 1)
+        display.planned(jobs, 2)
         display.started("big-s0")
         display.epoch("big-s0", 1)
         display.ended(record(jobs[0], quality={"test": {"label": {"top1": 0.5}}}))
@@ -65,5 +65,5 @@ def test_one_view_on_a_terminal(jobs: tuple[Job, ...]) -> None:
 def test_nothing_to_train(jobs: tuple[Job, ...], tmp_path: Path) -> None:
     file = io.StringIO()
     with Display(Console(file=file)) as display:
-        display.planned((), 3, 1)
+        display.planned((), 3)
     assert file.getvalue() == "3 cells are finished and kept; nothing to train\n"

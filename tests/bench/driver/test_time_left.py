@@ -12,7 +12,7 @@ class Clock:
 
 def test_what_is_left_follows_the_epochs_seen() -> None:
     clock = Clock()
-    left = TimeLeft({"a": 10, "b": 10}, 1, clock)
+    left = TimeLeft({"a": 10, "b": 10}, clock)
     assert left.seconds() is None
     left.started("a")
     assert left.seconds() is None
@@ -32,7 +32,7 @@ def test_what_is_left_follows_the_epochs_seen() -> None:
 
 def test_cells_at_the_same_time_take_less() -> None:
     clock = Clock()
-    left = TimeLeft({"a": 10, "b": 10, "c": 10}, 2, clock)
+    left = TimeLeft({"a": 10, "b": 10, "c": 10}, clock)
     left.started("a")
     left.started("b")
     clock.now = 5.0
@@ -43,7 +43,7 @@ def test_cells_at_the_same_time_take_less() -> None:
 
 def test_a_cell_that_starts_anew_counts_anew() -> None:
     clock = Clock()
-    left = TimeLeft({"a": 10}, 1, clock)
+    left = TimeLeft({"a": 10}, clock)
     left.started("a")
     clock.now = 5.0
     left.epoch("a", 5)
