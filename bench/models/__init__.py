@@ -22,4 +22,6 @@ MODELS: dict[str, str] = {
     "lstm": "distillbench.bench.models.recurrent:LSTM",
     "transformer": "distillbench.bench.models.transformer:Transformer",
     "bag": "distillbench.bench.models.bag:Bag",
+    "shared-trunk": "distillbench.bench.models.shared_trunk:SharedTrunk",
+    "fusion": "distillbench.bench.models.fusion:Fusion",
 }

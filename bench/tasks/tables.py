@@ -60,17 +60,17 @@ def class_numbers(
     return torch.tensor(first), torch.tensor(second), names
 
 
-def numbers(table: pd.DataFrame, column: str, path: Path) -> Tensor:
-    """Return a column's numbers, (N,).
+def amounts(table: pd.DataFrame, column: str, path: Path) -> Tensor:
+    """Return a column's numbers, (N,), finite and not negative.
 
     Raises:
         ConfigError: A row holds something else.
     """
     found = pd.to_numeric(table[column], errors="coerce")
-    wrong = table.index[~found.abs().lt(float("inf"))]
+    wrong = table.index[~found.between(0, float("inf"), inclusive="left")]
     if len(wrong):
         raise ConfigError(
             f"{path}, row {wrong[0] + 1}: '{table[column][wrong[0]]}' in column '{column}' "
-            "is no finite number"
+            "is no amount; expected a number of at least 0"
         )
     return torch.tensor(found.to_numpy(), dtype=torch.float32)

@@ -1,0 +1,69 @@
+"""Debian packages with two heads: which section one is in, and how large it is once installed.
+
+A task of classification and regression at once, from one line of text.
+"""
+
+from pathlib import Path
+
+import torch
+
+from distillbench.bench.tasks.tables import amounts, class_numbers, read_table
+from distillbench.bench.tasks.task import Task, tensor_task
+from distillbench.bench.tasks.text_csv import TextRows
+from distillbench.distill.data import classification_head
+from distillbench.distill.method import Head
+
+TEXT, SECTION, SIZE = "text", "section", "installed_size_kib"
+
+
+def debian_sizes(
+    *,
+    data_root: Path | None = None,
+    path: str = "debian-sections",
+    validation: float = 0.1,
+    vocabulary: int = 8000,
+    length: int = 20,
+    size_weight: float = 1.0,
+) -> Task:
+    """Return descriptions with the heads `section`, 50 classes, and `size`, a number.
+
+    The number is log(1 + KiB), with mean 0 and deviation 1 over the training rows.
+
+    Args:
+        data_root: The folder that the path starts from; the current one where it is None.
+        path: The folder with `train.csv` and `test.csv`.
+        validation: The share of the training rows set aside for validation.
+        vocabulary: The most tokens that the encoding may have.
+        length: Tokens of a text that are kept, from its beginning.
+        size_weight: Weight of the head `size` in a sum over heads; that of `section` is 1.
+
+    Raises:
+        ConfigError: A file or a column is missing, a size is no number, or the test rows have a
+            section of their own.
+    """
+    folder = (data_root or Path()) / path
+    files = [folder / "train.csv", folder / "test.csv"]
+    train, test = (read_table(file, (TEXT, SECTION, SIZE)) for file in files)
+    sections = class_numbers(list(train[SECTION]), list(test[SECTION]), SECTION, files[1])
+    texts = TextRows(list(train[TEXT]), list(test[TEXT]), validation, vocabulary, length)
+    sizes = [
+        torch.log1p(amounts(table, SIZE, file)).unsqueeze(1)
+        for table, file in zip((train, test), files, strict=True)
+    ]
+    mean, deviation = sizes[0][texts.kept].mean(), sizes[0][texts.kept].std().clamp_min(1e-6)
+    known, tested = (
+        {"section": labels, "size": (values - mean) / deviation}
+        for labels, values in zip(sections[:2], sizes, strict=True)
+    )
+    heads = [
+        classification_head(known["section"][texts.kept], len(sections[2]), "section"),
+        Head("size", "regression", 1, weight=size_weight),
+    ]
+    return tensor_task(
+        "debian-sizes",
+        (texts.train, {name: target[texts.kept] for name, target in known.items()}),
+        (texts.test, tested),
+        validation=(texts.validation, {name: one[texts.aside] for name, one in known.items()}),
+        heads=heads,
+        facts={"vocabulary": vocabulary},
+    )
