@@ -7,7 +7,10 @@ from distillbench.bench.exits import exits
 
 
 def check(suite: SuiteArgument, data_root: DataRoot = None, device: Device = "auto") -> None:
-    """Check a suite: its file, data, models and methods; nothing is trained or written."""
+    """Check a suite and its data.
+
+    Its file, data, models and methods are tried; nothing is trained or written.
+    """
     with exits():
         from distillbench.bench.suite_file import load_suite
 

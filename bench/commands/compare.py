@@ -18,7 +18,10 @@ def compare(
     ] = 0.5,
     max_latency_ratio: Annotated[float, typer.Option(help="Of median latencies, B over A.")] = 1.1,
 ) -> None:
-    """Compare two runs as Markdown; exit with 4 where B is worse beyond the limits and noise."""
+    """Compare two runs; exit with 4 where B is worse.
+
+    What counts is worse beyond both the limits and the noise. The comparison is Markdown.
+    """
     with exits(interrupted="nothing was written"):
         from distillbench.bench.records import load_run
         from distillbench.reports.comparison import Limits, comparison_document

@@ -16,7 +16,10 @@ def evaluate(
         typer.Option(help="Measures, or the groups quick, standard and full; may be repeated."),
     ] = None,
 ) -> None:
-    """Add measures to a finished run from the predictions that it kept, and draw its report."""
+    """Add measures from kept predictions.
+
+    No model runs, and the report is drawn again.
+    """
     with exits():
         from distillbench.bench.quality.measures import chosen
 

@@ -12,7 +12,10 @@ def explain(
     directory: RunFolder,
     cell: Annotated[str, typer.Argument(help="A cell's id, such as small-kd-s0.", metavar="CELL")],
 ) -> None:
-    """Say what a cell's result depends on, and what of it differs from the nearest finished one."""
+    """Say what a cell's result depends on.
+
+    Where it has no result, say what differs from the nearest finished cell.
+    """
     with exits():
         from distillbench.bench.driver.explain import explanation
 

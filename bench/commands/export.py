@@ -24,7 +24,7 @@ def export(
         Path | None, typer.Option(help="A folder to write into; the run's own where not given.")
     ] = None,
 ) -> None:
-    """Write a run's results in a form that another tool reads."""
+    """Write results for another tool to read."""
     with exits(interrupted="files already written are whole"):
         from distillbench.bench.records import load_run
         from distillbench.reports.exports import EXPORTS, NothingToExportError

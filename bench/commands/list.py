@@ -18,7 +18,10 @@ def list_names(
         str | None, typer.Argument(help="A method, to be told its formula and options.")
     ] = None,
 ) -> None:
-    """List the methods, tasks, models and suites that can be named; `list methods` tells more."""
+    """List methods, tasks, models and suites.
+
+    `list methods` tells more of each method, and with a name all of one.
+    """
     with exits():
         from distillbench.bench.registry import suggest
         from distillbench.bench.specs import MethodNames, ModelNames, TaskNames
@@ -31,6 +34,7 @@ def list_names(
                 *ModelNames.names(),
                 "torchvision:NAME",
                 "timm:NAME",
+                "transformers:NAME",
                 "package.module:callable",
             ],
             "suites": [*suite_names(), "FILE.yaml"],

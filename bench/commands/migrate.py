@@ -7,7 +7,10 @@ from distillbench.bench.exits import exits
 
 
 def migrate(directory: RunFolder) -> None:
-    """Bring the records of a run folder that an earlier version wrote to this version's schema."""
+    """Bring a run to this version's schema.
+
+    The files as an earlier version wrote them are kept beside.
+    """
     with exits():
         from distillbench.bench.driver.migrate import migrate_run
 

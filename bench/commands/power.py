@@ -16,7 +16,10 @@ def power(
         typer.Option(help="A true difference worth finding, in the unit of the report (points)."),
     ],
 ) -> None:
-    """Say how many seeds would find a difference, given how much this run's seeds vary."""
+    """Say how many seeds find a difference.
+
+    It follows from how much the seeds of this run vary.
+    """
     with exits(interrupted="nothing was written"):
         from distillbench.bench.records import load_run
         from distillbench.reports import summarize

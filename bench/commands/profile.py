@@ -59,7 +59,10 @@ def profile(
     ] = None,
     json: Annotated[Path | None, typer.Option(help="File for the record alone.")] = None,
 ) -> None:
-    """Count and time models side by side, as they are: no data and no training."""
+    """Count and time models side by side.
+
+    They are taken as they are: there is no data and no training.
+    """
     with exits(interrupted="nothing was written"):
         _check_places(out, json)
         settings = _settings(

@@ -26,7 +26,7 @@ def report(
         ),
     ] = None,
 ) -> None:
-    """Draw the report of a run folder again from its records."""
+    """Draw a run's report from its records."""
     with exits():
         show(directory, formats)
 

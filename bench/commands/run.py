@@ -41,7 +41,10 @@ def run(
         typer.Option(help="tensorboard or mlflow, which are told too; may be repeated."),
     ] = None,
 ) -> None:
-    """Train, distil, measure and report a suite; what is finished in the run folder is kept."""
+    """Train, distil, measure and report a suite.
+
+    What is finished in the run folder is kept, and not done again.
+    """
     with exits():
         from distillbench.bench.suite_file import load_suite
 

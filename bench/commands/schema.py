@@ -8,7 +8,7 @@ from distillbench.bench.exits import exits
 
 
 def schema() -> None:
-    """Print the JSON Schema of suite files, for editors."""
+    """Print the JSON Schema of suite files."""
     with exits():
         from distillbench.bench.suite import Suite
 

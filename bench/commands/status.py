@@ -7,7 +7,7 @@ from distillbench.bench.exits import exits
 
 
 def status(directory: RunFolder) -> None:
-    """Say how a run stands, also while another process runs it: cells done, running, failed."""
+    """Say how a run stands, while it runs too."""
     with exits():
         from distillbench.bench.driver.status import status_lines
 
