@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -150,11 +151,25 @@ def _timm(what: str, name: str) -> Callable[..., Any]:
     return lambda **options: timm.create_model(name, **options)
 
 
+def _transformers(what: str, name: str) -> Callable[..., Any]:
+    try:
+        from distillbench.bench.models.hugging_face import classifier
+    except ImportError as error:
+        raise ConfigError(
+            f"{what} needs transformers, which is not installed: pip install transformers"
+        ) from error
+    return partial(classifier, name)
+
+
 # For each library: what makes its models, and which of their parameters take which fact. All of
 # these parameters have defaults.
 _LIBRARIES: Mapping[str, tuple[Callable[[str, str], Callable[..., Any]], Mapping[str, str]]] = {
     "torchvision": (_torchvision, {"num_classes": "num_classes"}),
     "timm": (_timm, {"num_classes": "num_classes", "in_chans": "in_channels"}),
+    "transformers": (
+        _transformers,
+        {name: name for name in ("num_classes", "vocabulary", "input_shape")},
+    ),
 }
 
 

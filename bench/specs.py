@@ -28,7 +28,8 @@ from distillbench.distill.methods import METHODS
 
 MethodNames = Registry("method", METHODS)
 TaskNames = Registry("task", TASKS)
-ModelNames = Registry("model", MODELS, "torchvision:NAME, timm:NAME or package.module:callable")
+_ELSEWHERE = "torchvision:NAME, timm:NAME, transformers:NAME or package.module:callable"
+ModelNames = Registry("model", MODELS, _ELSEWHERE)
 
 
 class Spec(BaseModel):
@@ -91,7 +92,8 @@ class ModelSpec(Named):
 
     Attributes:
         name: What reports call it; the model's own name where not given.
-        model: A name in the zoo, `torchvision:NAME`, `timm:NAME` or `package.module:callable`.
+        model: A name in the zoo, `torchvision:NAME`, `timm:NAME`, `transformers:NAME` or
+            `package.module:callable`.
         options: Keyword arguments of the model.
         inputs: The named inputs that it sees, of a task with several; all where not given.
         weights: A weight file (`.safetensors`, or `.pt` holding a state dict) to start from.
