@@ -40,8 +40,8 @@ def mnist(
         imbalance: Training images of digit 0 for each one of digit 9, exponentially fewer from
             digit to digit; 1 leaves all. Validation and test images stay balanced.
         others: Unlabelled images of other origin for the method `transfer`, at most as many as
-            training images: `digits`, those of scikit-learn enlarged, and `photographs`, squares
-            cut from two of them.
+            training images: `digits`, those of scikit-learn enlarged, and `photographs`, shapes
+            in squares of two of them.
 
     Raises:
         ConfigError: The data is neither there nor to be had, or has not as many images, or an

@@ -17,26 +17,35 @@ HEIGHTS = (28, 56, 112, 224, 427)
 STEP = 4
 """Pixels between one square and the next."""
 
+INK = 0.2
+"""Share of a square that is white."""
+
+GREY, CONTRAST = 60, 2
+"""What counts as black in an enlarged digit, and the factor on what is above."""
+
 
 def digits_enlarged(count: int) -> Tensor:
     """Return other people's digits, uint8 (M, 1, 28, 28): 20 pixels high, as in MNIST.
+
+    Enlarged as they are they would be all grey; contrast gives them strokes as white as MNIST's.
 
     Args:
         count: The most that are wanted; there are 1,797.
     """
     images, _ = load_digits(return_X_y=True)
     pixels = torch.tensor(images[:count], dtype=torch.float32).reshape(-1, 1, 8, 8)
-    large = F.interpolate(pixels * (255 / 16), size=(20, 20), mode="bilinear", align_corners=False)
-    return F.pad(large, (4, 4, 4, 4)).round().to(torch.uint8)
+    large = F.interpolate(pixels * (255 / 16), size=(20, 20), mode="bicubic", align_corners=False)
+    strokes = ((large - GREY) * CONTRAST).clamp(0, 255)
+    return F.pad(strokes, (4, 4, 4, 4)).round().to(torch.uint8)
 
 
 def photograph_crops(count: int) -> Tensor:
-    """Return random squares of two photographs, uint8 (count, 1, 28, 28).
+    """Return random squares of two photographs in black and white, uint8 (count, 1, 28, 28).
 
-    Nothing in them looks like a digit: what a student learns from them of digits, the teacher's
-    answers hold (Asano & Saeed 2023, Distilling 1000 Classes by Extrapolating from a Single
-    Image). The photographs are shrunk to several heights and every second square is inverted, since
-    MNIST is bright on black.
+    Nothing in them is a digit: what a student learns from them of digits, the teacher's answers
+    hold (Asano & Saeed 2023, Distilling 1000 Classes by Extrapolating from a Single Image). The
+    photographs are shrunk to several heights, every second square is inverted, and the brightest
+    fifth of each square is white: as much as the strokes of MNIST take.
 
     Args:
         count: How many; they are drawn with a fixed seed.
@@ -48,9 +57,10 @@ def photograph_crops(count: int) -> Tensor:
         source[torch.randint(len(source), (share,), generator=draw)]
         for source, share in zip(sources, shares, strict=True)
     ]
-    squares = torch.cat(crops)
+    squares = torch.cat(crops).flatten(1).float()
     squares[::2] = 255 - squares[::2]
-    return squares
+    bright = squares > squares.quantile(1 - INK, dim=1, keepdim=True)
+    return bright.mul(255).to(torch.uint8).reshape(-1, 1, 28, 28)
 
 
 def _windows() -> Iterator[Tensor]:

@@ -1,7 +1,7 @@
 """Small forms of the suites for imbalance, across architectures and on transfer sets."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -43,7 +43,9 @@ def synthetic(
     return offer(task, {name: noise + at for at, name in enumerate(others)})
 
 
-def run(name: str, changes: Sequence[str], root: Path | None, directory: Path) -> dict[str, Record]:
+def run(
+    name: str, changes: Sequence[str], root: Path | None, directory: Path
+) -> Mapping[str, Record]:
     suite = load_suite(name, [*SHORT, *changes])
     outcome = run_plan(prepare(suite, root, "cpu"), directory, "test", Silent(), Where("inline"))
     assert outcome.complete, [record.failure for record in outcome.run.records.values()]

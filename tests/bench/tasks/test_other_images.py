@@ -30,7 +30,7 @@ def test_images_look_like_mnist_to_a_network(name: str) -> None:
     assert images.shape == (40, 1, 28, 28)
     assert images.dtype == torch.uint8
     assert torch.equal(images, OTHERS[name](40))
-    assert len(images.flatten(1).unique(dim=0)) == 40  # type: ignore[no-untyped-call]
+    assert len(images.flatten(1).unique(dim=0)) >= 38  # type: ignore[no-untyped-call]
 
 
 def test_digits_are_framed_in_black() -> None:
@@ -40,10 +40,12 @@ def test_digits_are_framed_in_black() -> None:
     assert images[:, :, 4:-4, 4:-4].sum() == images.sum()
 
 
-def test_half_of_the_squares_are_inverted() -> None:
-    squares = photograph_crops(2000).float()
-    assert abs(float(squares[::2].mean() + squares[1::2].mean()) - 255) < 10
-    assert squares.flatten(1).std(dim=1).median() > 20, "more than plain sky"
+def test_a_fifth_of_a_square_is_white() -> None:
+    squares = photograph_crops(2000).flatten(1)
+    assert set(squares.unique().tolist()) == {0, 255}  # type: ignore[no-untyped-call]
+    white = (squares == 255).float().mean(dim=1)
+    assert white.max() * 784 < 157.5, "a fifth of 784, rounded up"
+    assert white.median() > 0.19, "more than plain sky, of which nothing is brighter than the rest"
 
 
 def test_a_task_offers_them_beside_its_splits() -> None:
