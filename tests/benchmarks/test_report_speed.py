@@ -54,3 +54,4 @@ def test_a_report_of_10_000_records(
     assert len(run.records) == 1 + 10_000
 
     benchmark.pedantic(write_report, (run, FORMATS), rounds=1)  # type: ignore[no-untyped-call]
+    assert (run.directory / "report.html").stat().st_size < 5_000_000
