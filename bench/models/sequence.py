@@ -16,7 +16,9 @@ def embedding(width: int, features: int | None, vocabulary: int | None) -> nn.Mo
         ValueError: Neither is given.
     """
     if vocabulary is not None:
-        return nn.Embedding(vocabulary, width)
+        tokens = nn.Embedding(vocabulary, width)
+        nn.init.normal_(tokens.weight, std=0.02)  # as BERT's: a token seen rarely says little
+        return tokens
     if features is not None:
         return nn.Linear(features, width)
     raise ValueError("the model needs features, of frames, or a vocabulary, of tokens: give one")

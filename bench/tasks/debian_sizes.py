@@ -21,7 +21,7 @@ def debian_sizes(
     data_root: Path | None = None,
     path: str = "debian-sections",
     validation: float = 0.1,
-    vocabulary: int = 8000,
+    vocabulary: int = 20_000,
     length: int = 20,
     size_weight: float = 1.0,
 ) -> Task:

@@ -65,7 +65,7 @@ def debian_sections(
     data_root: Path | None = None,
     path: str = "debian-sections",
     validation: float = 0.1,
-    vocabulary: int = 8000,
+    vocabulary: int = 20_000,
     length: int = 20,
 ) -> Task:
     """Return one-line descriptions of Debian packages, and the 50 archive sections they are in.
