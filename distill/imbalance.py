@@ -8,6 +8,7 @@ import functools
 from typing import ClassVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from distillbench.distill.logits import LogitMethod, check_classes, precise
@@ -65,6 +66,20 @@ def effective_weights(head: Head, beta: float, logits: Tensor) -> Tensor:
         logits: What they weigh; they take its device and type.
     """
     return _effective_weights(head, beta, logits.device).to(logits.dtype)
+
+
+def weighted_cross_entropy(logits: Tensor, target: Tensor, weights: Tensor) -> Tensor:
+    """Return the cross-entropy weighted by class, the mean over N.
+
+    It is divided by N and not, as PyTorch does, by the batch's weights: a batch of rare classes
+    counts more, and a batch is the mean of its samples.
+
+    Args:
+        logits: (N, C).
+        target: (N,) class indices.
+        weights: (C,), of each class.
+    """
+    return F.cross_entropy(logits, target, weights, reduction="sum") / len(target)
 
 
 @functools.lru_cache(maxsize=64)  # a head's counts never change, and a GPU would wait for a copy
