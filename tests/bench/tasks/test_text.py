@@ -194,6 +194,6 @@ def test_real_debian_sections(real_data: Path) -> None:
     sequence, lengths = tokens(task.train)
     assert sequence.shape == (41_875, 20)
     assert 19_000 < int(sequence.max()) < 20_000
-    assert 8 <= float(lengths.float().mean()) <= 12
+    assert 6 <= float(lengths.float().mean()) <= 10
     unknown = (sequence == 1).float().sum() / lengths.sum()
     assert float(unknown) < 1e-3
