@@ -14,6 +14,7 @@ TASKS: dict[str, str] = {
     "japanese-vowels": "distillbench.bench.tasks.japanese_vowels:japanese_vowels",
     "debian-sections": "distillbench.bench.tasks.text_csv:debian_sections",
     "text-csv": "distillbench.bench.tasks.text_csv:text_csv",
+    "hugging-face": "distillbench.bench.tasks.hugging_face:hugging_face",
     "multi-mnist": "distillbench.bench.tasks.multi_mnist:multi_mnist",
     "debian-sizes": "distillbench.bench.tasks.debian_sizes:debian_sizes",
     "av-digits": "distillbench.bench.tasks.av_digits:av_digits",

@@ -1,0 +1,123 @@
+"""Texts or images in local files that Hugging Face's `datasets` reads. Nothing is downloaded."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torchvision.transforms.v2 import functional as transforms
+
+from distillbench.bench.errors import ConfigError
+from distillbench.bench.registry import suggest
+from distillbench.bench.tasks.tables import class_numbers
+from distillbench.bench.tasks.task import Task, tensor_task
+from distillbench.bench.tasks.text_csv import TextRows
+
+
+def hugging_face(
+    *,
+    path: str,
+    data_root: Path | None = None,
+    inputs: str = "text",
+    label: str = "label",
+    train: str = "train",
+    test: str = "test",
+    validation: float = 0.1,
+    vocabulary: int = 8000,
+    length: int = 32,
+) -> Task:
+    """Return a classification task of a folder that `datasets` wrote or can read.
+
+    It is what `save_to_disk` wrote, or holds Parquet, CSV or JSON files that are named after their
+    splits. A column of texts becomes token numbers as in `text-csv`; a column of images, which are
+    all of one size, becomes tensors, normalised by the training split. All is held in memory.
+
+    Args:
+        path: The folder.
+        data_root: The folder that the path starts from; the current one where it is None.
+        inputs: The column of the texts or images.
+        label: The column of their classes: names, numbers, or a `ClassLabel`.
+        train: The split of the training and validation rows.
+        test: The split of the test rows.
+        validation: The share of the training rows set aside for validation.
+        vocabulary: The most tokens that the encoding of texts may have.
+        length: Tokens of a text that are kept, from its beginning.
+
+    Raises:
+        ConfigError: The library, the folder, a split or a column is missing, or does not fit.
+    """
+    folder = (data_root or Path()) / path
+    splits = _read(folder)
+    first, second = (_split(splits, name, (inputs, label), folder) for name in (train, test))
+    known, tested, names = class_numbers(_names(first, label), _names(second, label), label, folder)
+    if type(first.features[inputs]).__name__ == "Image":
+        images = _images(first, inputs, folder), _images(second, inputs, folder)
+        axes = (0, 2, 3)
+        mean, deviation = images[0].mean(axes, keepdim=True), images[0].std(axes, keepdim=True)
+        scaled = [(one - mean) / deviation.clamp(min=1e-6) for one in images]
+        pairs = (scaled[0], known), (scaled[1], tested)
+        return tensor_task(path, *pairs, validation=validation, classes=len(names))
+    texts = [[str(text) for text in part[inputs]] for part in (first, second)]
+    rows = TextRows(texts[0], texts[1], validation, vocabulary, length)
+    return tensor_task(
+        path,
+        (rows.train, known[rows.kept]),
+        (rows.test, tested),
+        validation=(rows.validation, known[rows.aside]),
+        classes=len(names),
+        facts={"vocabulary": vocabulary},
+    )
+
+
+def _read(folder: Path) -> Any:
+    """Return the splits of a folder by name."""
+    try:
+        import datasets
+    except ImportError as error:
+        raise ConfigError(
+            "the task hugging-face needs datasets, which is not installed: "
+            "pip install 'distillbench[datasets]'"
+        ) from error
+    if not folder.is_dir():
+        raise ConfigError(
+            f"there is no folder {folder}; name the folder that holds it with --data-root"
+        )
+    try:
+        if (folder / "dataset_dict.json").exists():
+            return datasets.load_from_disk(str(folder))
+        return datasets.load_dataset(str(folder))
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"datasets cannot read {folder}: {error}; expected what save_to_disk wrote of several "
+            "splits, or files such as train.csv and test.csv"
+        ) from error
+
+
+def _split(splits: Any, name: str, columns: tuple[str, ...], folder: Path) -> Any:
+    if name not in splits:
+        raise ConfigError(f"{folder} has no split '{name}'; {suggest(name, splits)}")
+    for column in columns:
+        if column not in splits[name].column_names:
+            known = suggest(column, splits[name].column_names)
+            raise ConfigError(f"{folder}, split '{name}', has no column '{column}'; {known}")
+    return splits[name]
+
+
+def _names(split: Any, label: str) -> list[str]:
+    """Return the rows' classes by name."""
+    feature, values = split.features[label], split[label]
+    if type(feature).__name__ == "ClassLabel":
+        return [feature.int2str(value) for value in values]
+    return ["" if value is None else str(value) for value in values]
+
+
+def _images(split: Any, column: str, folder: Path) -> Tensor:
+    """Return images as (N, C, H, W), within [0, 1]."""
+    images = [transforms.pil_to_tensor(image) for image in split[column]]
+    for row, image in enumerate(images):
+        if image.shape != images[0].shape:
+            raise ConfigError(
+                f"{folder}: image {row} has the shape {tuple(image.shape)} and the first one "
+                f"{tuple(images[0].shape)}; expected all of one size and mode"
+            )
+    return torch.stack(images).float() / 255
