@@ -3,6 +3,9 @@
 import torch
 from torch import Tensor, nn
 
+TOKEN_DEVIATION = 0.02
+"""Of a token's vector at first, as BERT's: small, so that a token seen rarely says little."""
+
 
 def embedding(width: int, features: int | None, vocabulary: int | None) -> nn.Module:
     """Return a layer that turns token numbers, (N, L), or frames, (N, L, F), into (N, L, width).
@@ -17,7 +20,7 @@ def embedding(width: int, features: int | None, vocabulary: int | None) -> nn.Mo
     """
     if vocabulary is not None:
         tokens = nn.Embedding(vocabulary, width)
-        nn.init.normal_(tokens.weight, std=0.02)  # as BERT's: a token seen rarely says little
+        nn.init.normal_(tokens.weight, std=TOKEN_DEVIATION)
         return tokens
     if features is not None:
         return nn.Linear(features, width)

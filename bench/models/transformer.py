@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from distillbench.bench.models.sequence import embedding, mean_step, real_steps
+from distillbench.bench.models.sequence import TOKEN_DEVIATION, embedding, mean_step, real_steps
 
 
 class Attention(nn.Module):
@@ -86,7 +86,10 @@ class Transformer(nn.Module):
         self.blocks = nn.ModuleList(Block(width, attention_heads, dropout) for _ in range(layers))
         self.norm = nn.LayerNorm(width)
         self.classifier = nn.Linear(width, num_classes)
-        self.register_buffer("positions", sinusoids(max_length, width), persistent=False)
+        positions = sinusoids(max_length, width)
+        if vocabulary is not None:  # else they would drown tokens, whose vectors start small
+            positions *= TOKEN_DEVIATION / positions.std()
+        self.register_buffer("positions", positions, persistent=False)
 
     def forward(self, sequence: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Return logits, (N, num_classes).
