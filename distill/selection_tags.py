@@ -61,10 +61,12 @@ class Tagged:
         """Let these submodules give what they are given or, once `silent`, zero."""
 
         def answer(
-            _: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Tensor], __: object
-        ) -> Tensor:
+            _: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Tensor], output: object
+        ) -> object:
             given = args[0] if args else next(iter(kwargs.values()))
-            return torch.zeros_like(given) if self.silent else given
+            passed = torch.zeros_like(given) if self.silent else given
+            # Recurrent layers give their states beside their output.
+            return (passed, *output[1:]) if isinstance(output, tuple) else passed
 
         for path in paths:
             self._model.get_submodule(path).register_forward_hook(answer, with_kwargs=True)

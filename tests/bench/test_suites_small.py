@@ -106,6 +106,7 @@ def test_methods_of_maps_are_refused_across_architectures(method: str, student: 
 def test_weights_are_refused_across_architectures(student: str) -> None:
     said = refusal("cross-architecture", "interpolate", student)
     assert said.startswith(f"method 'interpolate' does not apply to student '{student}'")
+    assert "no weights map from the teacher to the student, beyond output layers" in said
 
 
 @pytest.mark.parametrize("method", ["fitnet", "interpolate"])
