@@ -10,6 +10,7 @@ from distillbench.distill.engine import distil
 from distillbench.distill.logits import check_classes
 from distillbench.distill.loop import Trained
 from distillbench.distill.methods.kd import KD
+from distillbench.distill.network import Network
 from distillbench.distill.procedure import Procedure, Setting
 from distillbench.distill.teacher import predict
 
@@ -65,16 +66,18 @@ class Transfer(Procedure):
             ValueError: There is not, or a head has no classes.
         """
         super().check(setting)
-        data = self._transfer_set(setting)
-        if len(data) < setting.recipe.batch_size:
+        for head in setting.data.heads:
+            check_classes(self.objective(), head)
+        rows = len(self._transfer_set(setting))
+        if rows < setting.recipe.batch_size:
             raise ValueError(
-                f"the transfer set has {len(data)} rows and batch_size is "
+                f"the transfer set has {rows} rows and batch_size is "
                 f"{setting.recipe.batch_size}; expected a batch or more"
             )
 
     def run(self, setting: Setting) -> Trained:
         """Let the teacher name the classes of the transfer set, and distil on it."""
-        data = self._transfer_set(setting)
+        data = _named(self._transfer_set(setting), setting.teacher)
         trained = distil(
             setting.student,
             setting.teacher,
@@ -86,21 +89,16 @@ class Transfer(Procedure):
             on_epoch=setting.on_epoch,
             checkpoints=setting.checkpoints,
         )
-        named = {
+        counts = {
             head.name: torch.bincount(data.targets[head.name], minlength=head.classes).tolist()
             for head in data.heads
         }
-        notes = {**trained.notes, "transfer_rows": len(data), "transfer_classes": named}
+        notes = {**trained.notes, "transfer_rows": len(data), "transfer_classes": counts}
         return replace(trained, notes=notes)
 
     def _transfer_set(self, setting: Setting) -> Tensors:
-        """Return the transfer set with the classes that the teacher predicts as its targets."""
-        for head in setting.data.heads:
-            check_classes(self.objective(), head)
-        rows = self._rows(setting) if self.inputs is None else self._others(setting, self.inputs)
-        found = predict(setting.teacher, rows).logits
-        named = {head.name: found[head.name].argmax(dim=1) for head in rows.heads}
-        return Tensors(rows.inputs, named, rows.heads)
+        """Return the transfer set, with targets that mean nothing yet."""
+        return self._rows(setting) if self.inputs is None else self._others(setting, self.inputs)
 
     def _others(self, setting: Setting, name: str) -> Tensors:
         """Return other inputs, all with the first class."""
@@ -135,3 +133,11 @@ class Transfer(Procedure):
             )
         batch = next(data.batches(rows, len(rows)))
         return Tensors(batch.inputs, batch.targets, data.heads)
+
+
+def _named(data: Tensors, teacher: Network) -> Tensors:
+    """Return data with the classes that the teacher predicts as its targets."""
+    found = predict(teacher, data).logits
+    return Tensors(
+        data.inputs, {name: found[name].argmax(dim=1) for name in data.targets}, data.heads
+    )
