@@ -53,7 +53,7 @@ def start(suite: Path, out: Path, **options: object) -> subprocess.Popen[str]:
 
 def run(suite: Path, out: Path, **options: object) -> tuple[int, str, str]:
     process = start(suite, out, **options)
-    told, errors = process.communicate(timeout=120)
+    told, errors = process.communicate(timeout=300)
     return process.returncode, told, errors
 
 
