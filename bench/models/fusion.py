@@ -19,6 +19,7 @@ class Fusion(nn.Module):
             `inputs`, one name, passed by position, or several, by keyword; and `options`.
         width: Outputs of each branch.
         in_channels: Channels of images, for a branch that asks.
+        input_shape: Shape of one sample's numbers, likewise.
         features: Features of a frame, likewise.
         vocabulary: Number of tokens, likewise.
     """
@@ -30,6 +31,7 @@ class Fusion(nn.Module):
         branches: Sequence[Mapping[str, Any]],
         width: int = 32,
         in_channels: int | None = None,
+        input_shape: Sequence[int] | None = None,
         features: int | None = None,
         vocabulary: int | None = None,
     ) -> None:
@@ -37,6 +39,7 @@ class Fusion(nn.Module):
         facts = {
             "num_classes": width,
             "in_channels": in_channels,
+            "input_shape": input_shape,
             "features": features,
             "vocabulary": vocabulary,
         }

@@ -5,9 +5,7 @@ A task of classification and regression at once, from one line of text.
 
 from pathlib import Path
 
-import torch
-
-from distillbench.bench.tasks.tables import amounts, class_numbers, read_table
+from distillbench.bench.tasks.tables import class_numbers, logs, read_table
 from distillbench.bench.tasks.task import Task, tensor_task
 from distillbench.bench.tasks.text_csv import TextRows
 from distillbench.distill.data import classification_head
@@ -46,10 +44,7 @@ def debian_sizes(
     train, test = (read_table(file, (TEXT, SECTION, SIZE)) for file in files)
     sections = class_numbers(list(train[SECTION]), list(test[SECTION]), SECTION, files[1])
     texts = TextRows(list(train[TEXT]), list(test[TEXT]), validation, vocabulary, length)
-    sizes = [
-        torch.log1p(amounts(table, SIZE, file)).unsqueeze(1)
-        for table, file in zip((train, test), files, strict=True)
-    ]
+    sizes = [logs(table, (SIZE,), file) for table, file in zip((train, test), files, strict=True)]
     mean, deviation = sizes[0][texts.kept].mean(), sizes[0][texts.kept].std().clamp_min(1e-6)
     known, tested = (
         {"section": labels, "size": (values - mean) / deviation}

@@ -74,3 +74,12 @@ def amounts(table: pd.DataFrame, column: str, path: Path) -> Tensor:
             "is no amount; expected a number of at least 0"
         )
     return torch.tensor(found.to_numpy(), dtype=torch.float32)
+
+
+def logs(table: pd.DataFrame, columns: Sequence[str], path: Path) -> Tensor:
+    """Return log(1 + amount) of columns, (N, D).
+
+    Raises:
+        ConfigError: A row holds something else than an amount.
+    """
+    return torch.log1p(torch.stack([amounts(table, column, path) for column in columns], dim=1))

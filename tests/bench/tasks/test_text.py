@@ -71,6 +71,52 @@ def test_one_file_is_divided(files: Path) -> None:
     assert [len(split) for split in task.splits.values()] == [27, 3, 10]
 
 
+def write_amounts(folder: Path, amount: str = "3") -> None:
+    for name, count in (("train.csv", 20), ("test.csv", 5)):
+        rows = [
+            f"a {kind} {number},{kind},{size},1"
+            for number in range(count)
+            for kind, size in (("pear", "9"), ("nail", amount))
+        ]
+        text = "\n".join(["text,kind,grams,price", *rows, ""])
+        (folder / name).write_text(text, encoding="utf-8")
+
+
+def test_columns_of_numbers_are_seen_too(files: Path, write_suite: WriteSuite) -> None:
+    write_amounts(files)
+    task = csv_task(files, numbers=["grams", "price"])
+    assert task.facts == {"vocabulary": 100, "input_shape": (2,)}
+    assert isinstance(task.train, Tensors)
+    assert not isinstance(task.train.inputs, torch.Tensor)
+    numbers = task.train.inputs["numbers"]
+    assert numbers.shape == (36, 2)
+    torch.testing.assert_close(numbers.mean(0), torch.zeros(2), atol=1e-5, rtol=0)
+    torch.testing.assert_close(numbers.std(0), torch.tensor([1.0, 0.0]), atol=1e-5, rtol=0)
+    pears = task.train.targets["label"] == 1
+    assert float(numbers[pears, 0].min()) > 0 > float(numbers[~pears, 0].max())
+    branches = [
+        {"model": "bag", "inputs": ["sequence", "lengths"], "options": {"width": 4}},
+        {"model": "mlp", "inputs": "numbers", "options": {"hidden": [4]}},
+    ]
+    options = {"path": str(files), "label": "kind", "numbers": ["grams"], "vocabulary": 60}
+    suite = write_suite(
+        task={"name": "text-csv", "options": options},
+        teacher={"name": "both", "model": "fusion", "options": {"branches": branches}},
+        students=[{"name": "text", **branches[0]}, {"name": "numbers", **branches[1]}],
+        recipe={"epochs": 1, "batch_size": 8},
+    )
+    outcome = run_suite(suite, files.parent / "run")
+    assert [record.status for record in outcome.run.records.values()] == ["done"] * 5
+
+
+@pytest.mark.parametrize("amount", ["heavy", "", "-1", "inf", "nan"])
+def test_a_number_that_is_no_amount_is_named(files: Path, amount: str) -> None:
+    write_amounts(files, amount)
+    said = rf"train\.csv, row 2: '{amount}' in column 'grams' is no amount"
+    with pytest.raises(ConfigError, match=said):
+        csv_task(files, numbers=["grams"])
+
+
 def test_the_encoding_knows_the_training_texts_alone() -> None:
     plain = tokenised(TEXTS, ["the sour plum", "ξ", ""], 60, 8)
     other = tokenised(TEXTS, ["the ξ sour ξ plum", *["ξ ξ"] * 50], 60, 8)
