@@ -74,6 +74,10 @@ def _run(
     from distillbench.bench.preflight import prepare
     from distillbench.bench.runner import run_plan
 
+    if where.executor == "local":
+        from distillbench.bench.executors.local import warm
+
+        warm()  # it gets ready while the data is loaded
     console = Console()
     with console.status("loading data and models"):
         plan = prepare(suite, data_root, device)

@@ -8,8 +8,8 @@ class TimeLeft:
     """Estimates from what one epoch of a cell took so far.
 
     A cell of another model may be much faster or slower, so that the estimate starts out rough: it
-    takes the seconds per epoch of cells that ended, and of running ones once they show some. As many
-    cells are expected to run at the same time as do now.
+    takes the seconds per epoch of cells that ended, and of running ones once they show some. As
+    many cells are expected to run at the same time as do now.
 
     Args:
         epochs: Epochs of each open cell, by its id.

@@ -11,6 +11,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
@@ -21,7 +22,12 @@ from distillbench.bench.driver.events import read_events
 from distillbench.bench.errors import Exit
 from distillbench.bench.records import MANIFEST, Manifest, Record, load_run, read_json
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+# One group: the undisturbed run, which all compare with, is then made once.
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(600),
+    pytest.mark.xdist_group("survival"),
+]
 
 SUITE = {
     "name": "survival",
@@ -31,7 +37,7 @@ SUITE = {
     "methods": ["none", "kd"],
     "seeds": [0, 1, 2],
     "threads": 1,
-    "recipe": {"epochs": 12, "batch_size": 50},
+    "recipe": {"epochs": 10, "batch_size": 50},
     "measure": {"batch_sizes": [1], "max_seconds": 0.05},
 }
 TIMES = r"latency|speed|seconds|p50|p95|p99|throughput|ms"
@@ -116,7 +122,7 @@ def test_damaged_records(suite: Path, whole: Path, tmp_path: Path) -> None:
     others = {
         name: raw for name, raw in records(out).items() if out / "records" / name not in damaged
     }
-    begun = sum(1 for _ in read_events(out))
+    before = sum(1 for _ in read_events(out))
     code, told, errors = run(suite, out)
     assert code == Exit.DONE, errors
     assert told.count("warning: ") == len(DAMAGE) + 1
@@ -126,7 +132,7 @@ def test_damaged_records(suite: Path, whole: Path, tmp_path: Path) -> None:
         assert (out / "damaged" / f"{path.name}.1").read_bytes() == raw
     assert table(out) == table(whole)
     assert records(out).items() >= others.items()
-    events = list(read_events(out))[begun:]
+    events = list(read_events(out))[before:]
     assert {event["cell"] for event in events if event["event"] == "started"} == set(DAMAGE)
     assert read_json(out / MANIFEST, Manifest) is not None
 
@@ -137,62 +143,59 @@ def limited() -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (24_000, resource.RLIM_INFINITY))
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 700 KB, where this user may mount one."""
-    place = tmp_path / "disk"
+@contextmanager
+def small_disk(place: Path) -> Iterator[bool]:
+    """Mount a file system of 700 KB; give whether this user may."""
     place.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=700k", "tmpfs", str(place)], capture_output=True
-    )
-    if mounted.returncode:
-        pytest.skip("needs the right to mount a file system")
-    yield place
-    subprocess.run(["umount", str(place)], check=True)
+    options = ["-t", "tmpfs", "-o", "size=700k", "tmpfs", str(place)]
+    mounted = subprocess.run(["mount", *options], capture_output=True).returncode == 0
+    try:
+        yield mounted
+    finally:
+        if mounted:
+            subprocess.run(["umount", str(place)], check=True)
 
 
-def test_a_full_disk(suite: Path, whole: Path, small_disk: Path) -> None:
-    out = small_disk / "run"
-    code, _, errors = run(suite, out)
-    assert code == Exit.STORAGE, errors
-    assert str(out) in errors
-    assert "(errno 28)" in errors
-    for path in (out / "records").glob("*.json"):
-        assert read_json(path, Record) is not None
-    subprocess.run(["mount", "-o", "remount,size=50m", str(small_disk)], check=True)
-    kept = records(out)
-    code, _, errors = run(suite, out)
-    assert code == Exit.DONE, errors
-    assert table(out) == table(whole)
-    assert records(out).items() >= kept.items()
+def test_no_room(suite: Path, whole: Path, tmp_path: Path) -> None:
+    """A full disk, or where this user may not mount one, a limit on the size of files."""
+    with small_disk(tmp_path / "disk") as mounted:
+        out = tmp_path / "disk" / "run"
+        code, _, errors = run(suite, out, preexec_fn=None if mounted else limited)
+        assert code == Exit.STORAGE, errors
+        assert str(out) in errors
+        assert f"(errno {28 if mounted else 27})" in errors
+        kept = records(out)
+        for name in kept:
+            assert read_json(out / "records" / name, Record) is not None
+        if mounted:
+            subprocess.run(["mount", "-o", "remount,size=50m", str(out.parent)], check=True)
+        code, _, errors = run(suite, out)
+        assert code == Exit.DONE, errors
+        assert table(out) == table(whole)
+        assert records(out).items() >= kept.items()
 
 
-def test_a_limit_on_the_size_of_files(suite: Path, whole: Path, tmp_path: Path) -> None:
-    out = tmp_path / "run"
-    code, _, errors = run(suite, out, preexec_fn=limited)
-    assert code == Exit.STORAGE, errors
-    assert "(errno 27)" in errors
-    code, _, errors = run(suite, out)
-    assert code == Exit.DONE, errors
-    assert table(out) == table(whole)
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_keeps_the_step(
-    suite: Path, whole: Path, tmp_path: Path, number: signal.Signals
-) -> None:
-    out = tmp_path / "run"
+def begun(suite: Path, out: Path, event: str) -> subprocess.Popen[str]:
+    """Start a run and wait until something happens in it."""
+    before = sum(1 for _ in read_events(out))
     process = start(suite, out)
-    while not any(event["event"] == "epoch" for event in read_events(out)):
+    while not any(one["event"] == event for one in list(read_events(out))[before:]):
         assert process.poll() is None
         time.sleep(0.02)
-    process.send_signal(number)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == Exit.INTERRUPTED
-    assert "run again to go on" in errors
-    assert list((out / "checkpoints").rglob("*.pt"))
-    statuses = Counter(json.loads(raw)["status"] for raw in records(out).values())
-    assert statuses["interrupted"] >= 1
+    return process
+
+
+def test_signals_keep_the_step(suite: Path, whole: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    for number in (signal.SIGINT, signal.SIGTERM):
+        process = begun(suite, out, "epoch")
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=60)
+        assert process.returncode == Exit.INTERRUPTED
+        assert "run again to go on" in errors
+        assert list((out / "checkpoints").rglob("*.pt"))
+        statuses = Counter(json.loads(raw)["status"] for raw in records(out).values())
+        assert statuses["interrupted"] >= 1
     code, _, errors = run(suite, out)
     assert code == Exit.DONE, errors
     assert table(out) == table(whole)
@@ -203,15 +206,10 @@ def test_a_signal_keeps_the_step(
 
 def test_a_second_driver_is_refused(suite: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    first = start(suite, out)
-    while not any(event["event"] == "started" for event in read_events(out)):
-        assert first.poll() is None
-        time.sleep(0.02)
+    first = begun(suite, out, "started")
     first.send_signal(signal.SIGSTOP)  # it holds the folder, however slow the second one starts
     code, _, errors = run(suite, out)
-    assert code == Exit.CONFIG
-    assert f"is being run by process {first.pid} on {os.uname().nodename}" in errors
     first.kill()
     first.communicate()
-    code, _, errors = run(suite, out)
-    assert code == Exit.DONE, "the lock of a dead driver is taken over: " + errors
+    assert code == Exit.CONFIG
+    assert f"is being run by process {first.pid} on {os.uname().nodename}" in errors
