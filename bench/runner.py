@@ -151,10 +151,10 @@ def _measure_open(
     missing = [name for name in finished if store.cost(_cost_file(plan, name)) is None]
     if not missing:
         return None
-    listener.measuring()
-    events.append("measuring", models=missing)
     try:
         with executor.alone():
+            listener.measuring()
+            events.append("measuring", models=missing)
             costs = measure_costs(plan.context, plan.costs, finished, store.directory)
     except (ValueError, RuntimeError) as error:
         return f"{type(error).__name__}: {error}"

@@ -11,6 +11,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from distillbench.distill.files import naming
+
 EVENTS = "events.jsonl"
 
 
@@ -29,11 +31,12 @@ class Events:
         time = datetime.now(UTC).isoformat(timespec="milliseconds")
         line = json.dumps({"time": time, "event": event, **facts}) + "\n"
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
-        file = os.open(self._path, flags, 0o644)
-        try:
-            os.write(file, line.encode())
-        finally:
-            os.close(file)
+        with naming(self._path):
+            file = os.open(self._path, flags, 0o644)
+            try:
+                os.write(file, line.encode())
+            finally:
+                os.close(file)
 
 
 def read_events(directory: Path) -> Iterator[dict[str, Any]]:

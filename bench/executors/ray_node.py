@@ -151,6 +151,8 @@ def _work(
         record = run_job(job, here, directory, stop, reports.put)
         reports.put(Delivery(record, _handed_over(record, directory)))
     except OSError as error:
+        if error.errno is None:  # no file's: the store of a node that is lost
+            os._exit(1)
         reports.put(OutOfStorage(error.errno, error.strerror or str(error), error.filename))
     except BaseException as error:  # the other thread would wait for ever
         reports.put(error)

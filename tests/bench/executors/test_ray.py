@@ -116,7 +116,7 @@ def _state(pid: int | str) -> list[str]:
 
 
 def _wait_for_the_end_of(processes: set[int]) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while left := {pid for pid in processes if _state(pid)[:1] not in ([], ["Z"])}:
         assert time.monotonic() < deadline, f"processes are left: {left}"
         time.sleep(0.1)
@@ -239,7 +239,10 @@ def test_what_goes_wrong_in_one_cell_stays_there(write_suite: WriteSuite, here: 
         "plain-none-s0",
         "killedonce-none-s0",
     }
-    assert _left_on_nodes() <= before
+    deadline = time.monotonic() + 20  # a process that was ended by force may take a moment
+    while not _left_on_nodes() <= before:
+        assert time.monotonic() < deadline, _left_on_nodes() - before
+        time.sleep(0.1)
 
 
 def _left_on_nodes() -> set[Path]:
@@ -254,6 +257,32 @@ def _check_killed(records: Mapping[str, Record]) -> None:
     assert len(always.attempts) == 2
     assert always.failure is not None
     assert always.failure.message.endswith(", 3 times")
+
+
+def test_a_lost_node_costs_a_minute_at_most(
+    write_suite: WriteSuite, here: Path, cluster: Any
+) -> None:
+    node = cluster.add_node(num_cpus=1)
+
+    class Removing(Silent):
+        removed = 0.0
+
+        def started(self, cell: str) -> None:
+            super().started(cell)
+            if len(self.ran) == 4:  # the teacher, then a student on each of three nodes
+                cluster.remove_node(node, allow_graceful=False)
+                self.removed = time.monotonic()
+
+    recipe = {"epochs": 10, "batch_size": 500}
+    seeds, students = [0, 1, 2], [model("Slow")]
+    suite = write_suite(students=students, methods=["kd"], seeds=seeds, recipe=recipe)
+    listener = Removing()
+    outcome = run_suite(suite, here / "run", listener, RAY)
+    assert time.monotonic() - listener.removed < 60
+    assert outcome.complete
+    assert len(listener.retries) == 1
+    (attempt,) = outcome.run.records[listener.retries[0]].attempts
+    assert "node" in attempt.cause
 
 
 @pytest.mark.usefixtures("cluster")
@@ -300,29 +329,3 @@ def _in_a_cluster_of_its_own(
 
     monkeypatch.setenv("RAY_ADDRESS", "local")
     return run_suite(suite, directory, Watching(), RAY), epochs
-
-
-def test_a_lost_node_costs_a_minute_at_most(
-    write_suite: WriteSuite, here: Path, cluster: Any
-) -> None:
-    node = cluster.add_node(num_cpus=1)
-
-    class Removing(Silent):
-        removed = 0.0
-
-        def started(self, cell: str) -> None:
-            super().started(cell)
-            if len(self.ran) == 4:  # the teacher, then a student on each of three nodes
-                cluster.remove_node(node, allow_graceful=False)
-                self.removed = time.monotonic()
-
-    recipe = {"epochs": 10, "batch_size": 500}
-    seeds, students = [0, 1, 2], [model("Slow")]
-    suite = write_suite(students=students, methods=["kd"], seeds=seeds, recipe=recipe)
-    listener = Removing()
-    outcome = run_suite(suite, here / "run", listener, RAY)
-    assert time.monotonic() - listener.removed < 60
-    assert outcome.complete
-    assert len(listener.retries) == 1
-    (attempt,) = outcome.run.records[listener.retries[0]].attempts
-    assert "NodeDiedError" in attempt.cause
