@@ -80,6 +80,7 @@ def cluster() -> Iterator[Any]:
 
     from distillbench.bench.executors.ray_cluster import SETTINGS
 
+    before = _offspring()  # such as servers that other tests of this process started
     with pytest.MonkeyPatch.context() as patch:
         for name, value in SETTINGS.items():
             patch.setenv(name, value)
@@ -90,7 +91,7 @@ def cluster() -> Iterator[Any]:
             patch.setenv("RAY_ADDRESS", made.address)
             yield made
         finally:
-            started = _offspring()
+            started = _offspring() - before
             ray.shutdown()
             made.shutdown()
             _wait_for_the_end_of(started)
