@@ -70,7 +70,8 @@ def compare(first: Run, second: Run, limits: Limits | None = None) -> Comparison
     """Compare two runs, which may be of different machines.
 
     A regression is a mean that is worse by more than the limit where the verdict on the change is
-    `worse`, or a latency whose whole interval lies above the limit.
+    `worse`, or a latency whose whole interval lies above the limit; not of a run that was timed
+    beside other load, which says nothing of the model.
     """
     limits = limits or Limits()
     measure, differing = measure_of_runs(first, second), _task_differences(first, second)
@@ -79,6 +80,11 @@ def compare(first: Run, second: Run, limits: Limits | None = None) -> Comparison
     hardware = hardware_differences(first, second)
     remarks = [f"The tasks differ ({told}): quality is not compared." for told in differing[:1]]
     remarks += [f"The hardware differs ({told}): times are not compared." for told in hardware]
+    busy = _disturbed(first, second)
+    remarks += [
+        f"Run {name} was timed beside other load: no time is called worse." for name in busy
+    ]
+    slower = [] if busy else [*_slowdowns(times, limits)]
     return Comparison(
         first,
         second,
@@ -89,7 +95,7 @@ def compare(first: Run, second: Run, limits: Limits | None = None) -> Comparison
         tuple(times),
         tuple(in_one_only(first, second)),
         tuple(remarks),
-        (*_drops(rows, measure, limits), *_slowdowns(times, limits)),
+        (*_drops(rows, measure, limits), *slower),
     )
 
 
@@ -113,6 +119,15 @@ def _drops(rows: list[Change], measure: Measure, limits: Limits) -> Iterator[str
             name = f"{row.model} with {row.method}" if row.method else row.model
             shown = f"{numbers.change(row.change, measure)} {measure.difference_unit}".rstrip()
             yield f"{name}: test {measure.label} changed by {shown}"
+
+
+def _disturbed(first: Run, second: Run) -> list[str]:
+    """Return which of two runs was timed while the machine was not quiet."""
+    return [
+        name
+        for name, run in (("A", first), ("B", second))
+        if any(cost.warnings for cost in run.costs.values())
+    ]
 
 
 def _slowdowns(times: list[Timed], limits: Limits) -> Iterator[str]:

@@ -81,6 +81,10 @@ def test_a_slower_model_is_a_regression(build: Build) -> None:
     assert [text.partition(":")[0] for text in found.regressions] == ["cnn-tiny"] * 2
     assert f"is 1.30 {TIMES} (at least 1.2" in found.regressions[0]
     assert not compare(first, slower, Limits(latency_ratio=1.4)).regressions
+    busy = {name: cost.model_copy(update={"warnings": ("busy",)}) for name, cost in costs.items()}
+    disturbed = Run(second.directory, second.manifest, second.records, busy)
+    assert not compare(first, disturbed).regressions
+    assert "Run B was timed beside other load: no time is called worse." in told(first, disturbed)
 
 
 def test_other_hardware_is_said_and_times_are_left_out(build: Build) -> None:
