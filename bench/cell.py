@@ -14,7 +14,7 @@ import torch
 from distillbench.bench.build import build_model
 from distillbench.bench.pair import distil_student
 from distillbench.bench.plan import Context, Job
-from distillbench.bench.quality.evaluate import predict_splits, rate, validation_score
+from distillbench.bench.quality.evaluate import Predicted, predict_splits, rate, validation_score
 from distillbench.bench.quality.measures import chosen
 from distillbench.bench.quality.predictions import save_predictions
 from distillbench.bench.records import (
@@ -106,27 +106,29 @@ def run_cell(
             raise
         status: Status = "diverged" if isinstance(error, DivergedError) else "failed"
         return record(status, failure=failure_of(error))
-    weights = _keep(network, job, directory)
-    save_predictions(own, directory / job.cell.predictions_file, context.suite.predictions)
-    if teacher is None:
-        save_outputs(own, weights.digest, directory / outputs_file(job.cell))
     return record(
         "done",
         training=_summary(job, trained),
         quality=quality.values,
         undefined=quality.undefined,
-        weights=weights,
+        weights=_keep(network, own, job, context, directory),
     )
 
 
-def _keep(network: Network, job: Job, directory: Path) -> WeightsFile:
-    path = directory / job.cell.weights_file
+def _keep(
+    network: Network, predicted: Predicted, job: Job, context: Context, directory: Path
+) -> WeightsFile:
+    """Write a finished model's weights and predictions, and a teacher's outputs."""
+    path, identity = directory / job.cell.weights_file, digest(network.module)
     save_weights(network.module, path)
+    save_predictions(predicted, directory / job.cell.predictions_file, context.suite.predictions)
+    if job.method is None:
+        save_outputs(predicted, identity, directory / outputs_file(job.cell))
     return WeightsFile(
         file=job.cell.weights_file,
         bytes=path.stat().st_size,
         sha256=file_hash(path),
-        digest=digest(network.module),
+        digest=identity,
     )
 
 

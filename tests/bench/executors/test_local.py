@@ -6,50 +6,11 @@ from typing import Any
 
 import pytest
 from tests.bench.conftest import TINY, Silent, WriteSuite, run_suite
+from tests.bench.executors.misbehaving import MODELS
 from tests.bench.test_run import hashes
 
 from distillbench.bench.records import Record
 from distillbench.bench.runner import Where
-
-MODELS = """\
-import os, signal, time
-from pathlib import Path
-import torch
-from torch import nn
-
-class Plain(nn.Module):
-    def __init__(self, *, num_classes):
-        super().__init__()
-        self.layers = nn.Sequential(nn.Flatten(), nn.Linear(64, num_classes))
-
-    def forward(self, inputs):
-        if self.training and torch.is_grad_enabled():
-            self.misbehave()
-        return self.layers(inputs)
-
-    def misbehave(self):
-        pass
-
-class Killed(Plain):
-    def misbehave(self):
-        os.kill(os.getpid(), signal.SIGKILL)
-
-class KilledOnce(Plain):
-    def misbehave(self):
-        mark = Path(__file__).with_name("killed")
-        if not mark.exists():
-            mark.touch()
-            os.kill(os.getpid(), signal.SIGKILL)
-
-class Hung(Plain):
-    def misbehave(self):
-        Path(__file__).with_name(f"pid-{os.getpid()}").touch()
-        time.sleep(1000)
-
-class Greedy(Plain):
-    def misbehave(self):
-        self.held = torch.ones(1 << 30)  # 4 GiB
-"""
 
 LOCAL = Where("local", 2)
 
