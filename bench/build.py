@@ -72,7 +72,7 @@ def build_module(
         ConfigError: The model is unknown, or its options or weights do not fit.
     """
     with seeded(seed, "weights"):
-        module = _module(spec, facts, alone)
+        module = _module(spec, {**facts, "facts": facts}, alone)
     if not isinstance(module, nn.Module):
         raise ConfigError(
             f"model '{spec.name}': {spec.model} gave a {type(module).__name__}; "
@@ -96,11 +96,13 @@ def build_method(spec: MethodSpec) -> Method | Procedure:
             f"{what}: {spec.method} gave a {type(method).__name__}; "
             "expected a distillbench.distill.Method or Procedure"
         )
-    if spec.init is not None and isinstance(method, Procedure):
-        raise ConfigError(
-            f"{what}: init is '{spec.init}', but {spec.method} trains several networks; "
-            "take the key out"
-        )
+    if isinstance(method, Procedure):
+        for key, usual in (("init", None), ("head_weights", "fixed")):
+            if (value := getattr(spec, key)) != usual:
+                raise ConfigError(
+                    f"{what}: {key} is '{value}', but {spec.method} trains several networks; "
+                    "take the key out"
+                )
     try:
         merge_weights(method, spec.weights)
     except ValueError as error:

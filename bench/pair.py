@@ -23,6 +23,7 @@ from distillbench.distill.recipe import Recipe
 from distillbench.distill.resume import Checkpoints
 from distillbench.distill.seeding import derive, seeded
 from distillbench.distill.teacher import TeacherCache
+from distillbench.distill.uncertainty import Uncertainty
 
 
 def distil_student(
@@ -66,6 +67,7 @@ def distil_student(
         job.recipe,
         weights=job.method.weights,
         init=job.method.init,
+        head_weights=job.method.head_weights,
         cache=cache,
         score=score,
         on_epoch=on_epoch,
@@ -102,6 +104,8 @@ def check_pair(
         with seeded(0):
             if spec.init is not None:
                 initialise(own, seen, spec.init)
+            if spec.head_weights == "uncertainty":
+                Uncertainty(task.heads)
             for one in (method, *companions(method, merge_weights(method, spec.weights))):
                 check_shares(one, suite.recipe_of(student).devices)
                 one.prepare(own, seen, heads_of(one, task.heads)[0])

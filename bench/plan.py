@@ -131,6 +131,8 @@ def make_plan(suite: Suite, task: Task, device: torch.device) -> Plan:
                 "init": method.init,
                 "recipe": recipe.model_dump(mode="json"),
             }
+            if method.head_weights != "fixed":  # so that earlier keys stay as they are
+                parts["head_weights"] = method.head_weights
             cell = _cell(parts, student, method, seed, ships)
             students.append(Job(cell, student, method, recipe))
     used = {job.cell.ships for job in (teacher, *students)}

@@ -130,6 +130,8 @@ class MethodSpec(Named):
         options: Keyword arguments of the method.
         weights: Weights of loss terms that differ from the method's defaults; `kd` adds plain KD.
         init: `select` gives the student initial weights from the teacher, by weight selection.
+        head_weights: `uncertainty` learns how much each of several heads counts, in place of the
+            weights that the task gives them.
         students: The students that it is applied to; all where not given.
     """
 
@@ -140,6 +142,7 @@ class MethodSpec(Named):
     options: dict[str, Any] = {}
     weights: dict[str, float] = {}
     init: Literal["select"] | None = None
+    head_weights: Literal["fixed", "uncertainty"] = "fixed"
     students: tuple[str, ...] | None = None
 
 

@@ -30,6 +30,7 @@ from distillbench.distill.teacher import (
     guarded,
     outputs_size,
 )
+from distillbench.distill.uncertainty import HeadWeights, Uncertainty
 
 
 @spread("model")
@@ -76,6 +77,7 @@ def distil(
     *,
     weights: Mapping[str, float] | None = None,
     init: Init | None = None,
+    head_weights: HeadWeights = "fixed",
     cache: TeacherCache | None = None,
     score: Score | None = None,
     on_epoch: Callable[[Epoch], None] | None = None,
@@ -94,6 +96,8 @@ def distil(
         recipe: How to train.
         weights: Weights of loss terms that differ from the method's own; `kd` adds plain KD.
         init: `select` gives the student initial weights from the teacher by weight selection.
+        head_weights: `uncertainty` learns how much each of several heads counts, in what is summed
+            over heads, in place of the weights that they have.
         cache: Shares teacher outputs among several calls.
         score: Rates the student on validation data after each epoch; needed for `select: best`.
         on_epoch: Called after each epoch.
@@ -109,6 +113,7 @@ def distil(
     loop = Loop(pupil, data, recipe, score, on_epoch, checkpoints)
     merged = merge_weights(method, weights)
     beside = companions(method, merged)
+    learned = Uncertainty(data.heads).to(data.device) if head_weights == "uncertainty" else None
     with ExitStack() as stack:
         stack.enter_context(seeded(recipe.seed, "prepare"))
         identity = stack.enter_context(guarded(master.module))
@@ -118,13 +123,17 @@ def distil(
             size = outputs_size(seen, data, method.teacher_taps)
             source, note = _teacher(stack, master, identity, size, method, data, recipe, cache)
         stack.enter_context(seeded(recipe.seed, "train"))
-        learner = loop.learner(pupil, method, merged, source, beside)
+        learner = loop.learner(pupil, method, merged, source, beside, learned)
 
         def step(samples: Samples, progress: Progress) -> None:
             learner.step(samples, progress)
             method.after_step(pupil.module, master.module, progress)
 
         trained = loop.run(learner, step)
+        if learned is not None:
+            extra = trained.train_only_parameters + learned.log_variance.numel()
+            notes["head_weights"] = learned.notes()
+            trained = replace(trained, train_only_parameters=extra)
         return replace(trained, cache=note, notes={**notes, **trained.notes})
 
 

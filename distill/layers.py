@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Sequence
+from typing import TypeVar
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 from distillbench.distill.method import Head, Probe
 
 Shape = tuple[int, ...]
+T = TypeVar("T")
 
 
 def last_map(probe: Probe, path: str | None = None) -> tuple[str, Shape]:
@@ -85,7 +87,12 @@ def paired_maps(
                 f"{len(found)} layers of the {side} are named, and there are {count} of the other "
                 "network; expected as many of each"
             )
-    return list(zip(_spread(own, count), _spread(others, count), strict=True))
+    return list(zip(spread(own, count), spread(others, count), strict=True))
+
+
+def spread(items: Sequence[T], count: int) -> list[T]:
+    """Choose `count` of some items at even distances, the last one among them."""
+    return [items[round(len(items) * (place + 1) / count) - 1] for place in range(count)]
 
 
 def find_classifier(probe: Probe, head: Head) -> tuple[str, nn.Module]:
@@ -194,11 +201,6 @@ def _resized_around(probe: Probe, path: str, shape: Shape) -> bool:
 
 def _named_or_ends(probe: Probe, layers: Sequence[str] | None) -> list[tuple[str, Shape]]:
     return stage_maps(probe) if layers is None else [last_map(probe, path) for path in layers]
-
-
-def _spread(ends: list[tuple[str, Shape]], count: int) -> list[tuple[str, Shape]]:
-    """Choose `count` ends at even distances, the last one among them."""
-    return [ends[round(len(ends) * (place + 1) / count) - 1] for place in range(count)]
 
 
 def _not_a_map(probe: Probe, path: str, maps: dict[str, Shape]) -> str:

@@ -14,11 +14,12 @@ from torch import Tensor, nn
 from distillbench.distill.data import Samples
 from distillbench.distill.method import Batch, Head, Method, Output, Progress
 from distillbench.distill.network import Network
-from distillbench.distill.objective import heads_of
+from distillbench.distill.objective import heads_of, is_per_head
 from distillbench.distill.parallel import Ranks
 from distillbench.distill.recipe import Recipe
 from distillbench.distill.taps import Taps
 from distillbench.distill.teacher import Outputs, Source
+from distillbench.distill.uncertainty import Uncertainty
 
 CHECK_EVERY = 200
 NOTHING = Output(torch.empty(0), {})
@@ -58,6 +59,7 @@ class Learner:
         weights: Weight of each term of the loss, `ce` (supervised) among them.
         companions: More methods, whose terms are added to those of `method`.
         teacher: Where the teacher's outputs come from, where one of these looks at them.
+        uncertainty: Learns the heads' weights; those of the heads themselves where not given.
         ranks: The processes that train it together.
     """
 
@@ -72,6 +74,7 @@ class Learner:
         weights: Mapping[str, float],
         companions: Sequence[Method] = (),
         teacher: Source | None = None,
+        uncertainty: Uncertainty | None = None,
         ranks: Ranks,
     ) -> None:
         self.network, self.method, self.weights = network, method, dict(weights)
@@ -87,8 +90,13 @@ class Learner:
         parameters = [*network.module.parameters(), *method.parameters()]
         self._parameters = [p for p in parameters if p.requires_grad]
         self._optimizer = build_optimizer(recipe, self._parameters)
+        self._uncertainty = uncertainty
+        beside = [] if uncertainty is None else [uncertainty]
+        for one in beside:
+            self._optimizer.add_param_group({"params": one.parameters(), "weight_decay": 0.0})
         self._taps = Taps(network.module, method.student_taps)
-        self._ranks, self._modules = ranks, (network.module, *self._methods)
+        self._extras: tuple[nn.Module, ...] = (*self._methods, *beside)
+        self._ranks, self._modules = ranks, (network.module, *self._extras)
         self._whole = ranks.wrap(self._loss, self._modules)
         # Terms wait as tensors until they are looked at: reading each would stop a GPU every step.
         self._waiting: defaultdict[str, list[Tensor]] = defaultdict(list)
@@ -137,7 +145,7 @@ class Learner:
         """Return all that its next step depends on, as data; the same in every process."""
         return {
             "network": self.network.module.state_dict(),
-            "methods": [method.state_dict() for method in self._methods],
+            "methods": [extra.state_dict() for extra in self._extras],
             "optimizer": self._optimizer.state_dict(),
             "moved": self.method.moved,
         }
@@ -153,8 +161,8 @@ class Learner:
     def load_state(self, state: Mapping[str, Any], counts: Mapping[str, Any]) -> None:
         """Take up what `state` and `counts` returned, in a learner that was built alike."""
         self.network.module.load_state_dict(state["network"])
-        for method, own in zip(self._methods, state["methods"], strict=True):
-            method.load_state_dict(own)
+        for extra, own in zip(self._extras, state["methods"], strict=True):
+            extra.load_state_dict(own)
         self._optimizer.load_state_dict(state["optimizer"])
         self.method.moved = state["moved"]
         device = self._parameters[0].device
@@ -171,18 +179,30 @@ class Learner:
     def _loss(self, samples: Samples, progress: Progress) -> Tensor:
         logits = self.network(samples.inputs, self._heads)
         student = Outputs(logits, self._taps.collect())
+        shares: Mapping[str, float | Tensor] = {head.name: head.weight for head in self._heads}
+        if self._uncertainty is not None:
+            shares = self._uncertainty.shares()
         terms = []
         for head in self._heads:
             loss = supervised_loss(head, logits[head.name], samples.targets[head.name])
-            terms.append(self._count("ce", loss, head.weight))
+            terms.append(self._count("ce", loss, head, shares[head.name]))
         teacher = self._teacher(samples) if self._teacher is not None else None
-        terms += self._distilled(samples, student, teacher, progress)
+        terms += self._distilled(samples, student, teacher, progress, shares)
+        if self._uncertainty is not None:
+            terms.append(self._uncertainty.penalty())
         return functools.reduce(torch.add, terms)
 
     def _distilled(
-        self, samples: Samples, student: Outputs, teacher: Outputs | None, progress: Progress
+        self,
+        samples: Samples,
+        student: Outputs,
+        teacher: Outputs | None,
+        progress: Progress,
+        shares: Mapping[str, float | Tensor],
     ) -> Iterator[Tensor]:
         """Give the methods' terms, weighted."""
+        inputs = samples.inputs
+        lengths = None if isinstance(inputs, Tensor) else inputs.get("lengths")
         for method, heads in self._objectives:
             for head in heads:
                 known = NOTHING
@@ -191,15 +211,16 @@ class Learner:
                 found = method.loss(
                     Output(student.logits[head.name], student.features),
                     known,
-                    Batch(samples.targets[head.name], samples.index, head, progress),
+                    Batch(samples.targets[head.name], samples.index, head, progress, lengths),
                 )
+                share = shares[head.name] if is_per_head(method) else head.weight
                 for name, term in found.items():
-                    yield self._count(name, term, head.weight)
+                    yield self._count(name, term, head, share)
 
-    def _count(self, name: str, term: Tensor, share: float) -> Tensor:
-        """Keep a term for the epoch's sums and return it weighted."""
+    def _count(self, name: str, term: Tensor, head: Head, share: float | Tensor) -> Tensor:
+        """Keep a term for the epoch's sums, by its head's own weight, and return it weighted."""
         seen = term.detach()
-        self._waiting[name].append(seen if share == 1.0 else seen * share)
+        self._waiting[name].append(seen if head.weight == 1.0 else seen * head.weight)
         return term * (self.weights[name] * share)
 
     def _check(self, epoch: int) -> None:

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from distillbench.distill.method import Family, Head, Method, Output, Probe
+from distillbench.distill.method import Family, Head, HeadKind, Method, Output, Probe
 
 
 def precise(values: Tensor) -> Tensor:
@@ -93,7 +93,7 @@ class LogitMethod(Method):
     """
 
     family: ClassVar[Family] = "response"
-    head_kinds = ("classification",)
+    head_kinds: ClassVar[tuple[HeadKind, ...]] = ("classification",)
 
     def __init__(self, *, temperature: float, standardize: bool = False) -> None:
         super().__init__()

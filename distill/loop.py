@@ -25,6 +25,7 @@ from distillbench.distill.resume import (
 )
 from distillbench.distill.seeding import derive
 from distillbench.distill.teacher import CacheNote, Source
+from distillbench.distill.uncertainty import Uncertainty
 
 
 @dataclass(frozen=True)
@@ -118,6 +119,7 @@ class Loop:
         weights: Mapping[str, float],
         teacher: Source | None = None,
         companions: Sequence[Method] = (),
+        uncertainty: Uncertainty | None = None,
     ) -> Learner:
         """Return a learner that steps in this loop."""
         if self._recipe.channels_last:
@@ -131,6 +133,7 @@ class Loop:
             weights=weights,
             companions=companions,
             teacher=teacher,
+            uncertainty=uncertainty,
             ranks=self._ranks,
         )
 

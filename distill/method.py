@@ -92,12 +92,15 @@ class Batch:
         index: (N,) row numbers in the training split.
         head: The head that `target` and the logits belong to.
         progress: How far the training is.
+        lengths: Of sequences, the steps that are not padding, (N,): what the data gives under this
+            name, whichever inputs the networks see; None where it gives none.
     """
 
     target: Tensor
     index: Tensor
     head: Head
     progress: Progress
+    lengths: Tensor | None = None
 
 
 @dataclass(frozen=True)

@@ -51,9 +51,14 @@ def heads_of(method: Method, heads: Sequence[Head]) -> tuple[Head, ...]:
     A method that looks at logits takes every head of a kind that it works on, any other method the
     first head. Where no head is of such a kind the first is returned, for preparation to refuse.
     """
-    if method.family not in ("response", "control"):
+    if not is_per_head(method):
         return tuple(heads[:1])
     return tuple(head for head in heads if head.kind in method.head_kinds) or tuple(heads[:1])
+
+
+def is_per_head(method: Method) -> bool:
+    """Return whether a method is called for every head of its kinds: whether it looks at logits."""
+    return method.family in ("response", "control")
 
 
 def prepare_pair(

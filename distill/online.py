@@ -136,7 +136,7 @@ def distil_mutually(
         taps = stack.enter_context(Taps(cohort[0].module, ()))
         live = [Joint(Live(one, data.heads, taps), one.module) for one in cohort]
         learners = [
-            loop.learner(one, method, merged, Peers(live[:place] + live[place + 1 :]))
+            loop.learner(one, method, merged, Peers(live[:place] + live[place + 1 :], data.heads))
             for place, one in enumerate(cohort)
         ]
 

@@ -96,4 +96,8 @@ class Taps:
                 f"the outputs of {sorted(overwritten - self._copied)} were overwritten in place in "
                 "this forward pass but not in the first one; tap another layer"
             )
-        return {path: kept for path, (kept, _, _) in captured.items()}
+        # What was not overwritten is returned as it is in the first pass too: a copy in the graph
+        # would add gradients up in another order than later passes do.
+        return {
+            path: kept if path in self._copied else own for path, (kept, own, _) in captured.items()
+        }

@@ -81,18 +81,21 @@ class Joint:
 class Peers:
     """The mean of several networks in training, in probability where they classify."""
 
-    def __init__(self, peers: Sequence[Joint]) -> None:
-        self._peers = tuple(peers)
+    def __init__(self, peers: Sequence[Joint], heads: Sequence[Head]) -> None:
+        self._peers, self._heads = tuple(peers), tuple(heads)
 
     def __call__(self, samples: Samples) -> Outputs:
-        """Return the logits whose softmax is the mean of the peers' softmax."""
+        """Return the logits whose softmax is the mean of the peers' softmax, or mean values."""
         found = [peer(samples).logits for peer in self._peers]
         if len(found) == 1:
             return Outputs(found[0], {})
         logits = {}
-        for name in found[0]:
-            each = torch.stack([F.log_softmax(one[name], dim=1) for one in found])
-            logits[name] = each.logsumexp(0) - math.log(len(found))
+        for head in self._heads:
+            each = torch.stack([one[head.name] for one in found])
+            if head.kind == "regression":
+                logits[head.name] = each.mean(0)
+            else:
+                logits[head.name] = F.log_softmax(each, dim=2).logsumexp(0) - math.log(len(found))
         return Outputs(logits, {})
 
 

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from distillbench.bench.models.cnn import CNN
+from distillbench.bench.models.rows import Rows
 from distillbench.distill import Recipe, Tensors
 
 
@@ -36,3 +37,11 @@ def small_cnn(width: int, seed: int = 0) -> nn.Module:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return CNN(in_channels=1, num_classes=4, widths=[width, 2 * width])
+
+
+def small_transformer(width: int, seed: int = 0) -> nn.Module:
+    """Return a Transformer that reads the images of the `data` fixture row by row."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        options = {"width": width, "layers": 2, "attention_heads": 2, "dropout": 0}
+        return Rows(input_shape=(1, 8, 8), num_classes=4, reader="transformer", **options)

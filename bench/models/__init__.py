@@ -2,7 +2,7 @@
 
 `MODELS` is the one list of them: name to `module:callable`. A callable takes options by keyword;
 where it has parameters called `num_classes`, `in_channels`, `input_shape` or `heads`, they are
-filled in from the task.
+filled in from the task. `facts`, which models made of parts take, is all of these by name.
 """
 
 MODELS: dict[str, str] = {
@@ -22,6 +22,7 @@ MODELS: dict[str, str] = {
     "lstm": "distillbench.bench.models.recurrent:LSTM",
     "transformer": "distillbench.bench.models.transformer:Transformer",
     "bag": "distillbench.bench.models.bag:Bag",
-    "shared-trunk": "distillbench.bench.models.shared_trunk:SharedTrunk",
+    "shared-trunk": "distillbench.bench.models.trunks:SharedTrunk",
+    "separate-trunks": "distillbench.bench.models.trunks:SeparateTrunks",
     "fusion": "distillbench.bench.models.fusion:Fusion",
 }

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from distillbench.bench.models.part import build_part
+from distillbench.bench.models.part import NOTHING, build_part
 
 
 class Fusion(nn.Module):
@@ -18,10 +18,7 @@ class Fusion(nn.Module):
         branches: For each branch `model`, a name in the zoo or `package.module:callable`;
             `inputs`, one name, passed by position, or several, by keyword; and `options`.
         width: Outputs of each branch.
-        in_channels: Channels of images, for a branch that asks.
-        input_shape: Shape of one sample's numbers, likewise.
-        features: Features of a frame, likewise.
-        vocabulary: Number of tokens, likewise.
+        facts: What the branches' parameters of these names are filled in with: `vocabulary`, ...
     """
 
     def __init__(
@@ -30,22 +27,13 @@ class Fusion(nn.Module):
         num_classes: int,
         branches: Sequence[Mapping[str, Any]],
         width: int = 32,
-        in_channels: int | None = None,
-        input_shape: Sequence[int] | None = None,
-        features: int | None = None,
-        vocabulary: int | None = None,
+        facts: Mapping[str, Any] = NOTHING,
     ) -> None:
         super().__init__()
-        facts = {
-            "num_classes": width,
-            "in_channels": in_channels,
-            "input_shape": input_shape,
-            "features": features,
-            "vocabulary": vocabulary,
-        }
         self._inputs = [_inputs_of(branch) for branch in branches]
         self.branches = nn.ModuleList(
-            build_part(branch["model"], branch.get("options", {}), facts) for branch in branches
+            build_part(branch["model"], width, branch.get("options", {}), facts)
+            for branch in branches
         )
         self.classifier = nn.Linear(width * len(self.branches), num_classes)
 

@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from torch import nn
@@ -9,14 +10,19 @@ from torch import nn
 from distillbench.bench.models import MODELS
 from distillbench.bench.registry import Registry
 
+NOTHING: Mapping[str, Any] = MappingProxyType({})
 
-def build_part(model: str, options: Mapping[str, Any], facts: Mapping[str, Any]) -> nn.Module:
-    """Build a model with the facts, those that are not None, that it has parameters for.
+
+def build_part(
+    model: str, outputs: int, options: Mapping[str, Any], facts: Mapping[str, Any]
+) -> nn.Module:
+    """Build a model with the facts that it has parameters for.
 
     Args:
         model: A name in the zoo, or `package.module:callable`.
+        outputs: Its outputs, in place of the task's classes.
         options: Keyword arguments; they go before facts.
-        facts: `num_classes`, here the number of its outputs, and others of the task.
+        facts: What parameters of these names are filled in with.
 
     Raises:
         ConfigError: The model is unknown.
@@ -24,7 +30,8 @@ def build_part(model: str, options: Mapping[str, Any], facts: Mapping[str, Any])
     """
     make = Registry("model", MODELS).load(model)
     takes = inspect.signature(make).parameters
-    asked = {name: fact for name, fact in facts.items() if name in takes and fact is not None}
+    filled = {**facts, "num_classes": outputs}
+    asked = {name: fact for name, fact in filled.items() if name in takes}
     part = make(**{**asked, **options})
     if not isinstance(part, nn.Module):
         raise ValueError(f"{model} gave a {type(part).__name__}; expected a torch.nn.Module")

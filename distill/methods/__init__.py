@@ -35,6 +35,8 @@ METHODS: dict[str, str] = {
     "srrl": "distillbench.distill.methods.srrl:SRRL",
     "simkd": "distillbench.distill.methods.simkd:SimKD",
     "reviewkd": "distillbench.distill.methods.reviewkd:ReviewKD",
+    "minilm": "distillbench.distill.methods.minilm:MiniLM",
+    "tinybert": "distillbench.distill.methods.tinybert:TinyBERT",
     "interpolate": "distillbench.distill.methods.interpolate:Interpolate",
     "l2sp": "distillbench.distill.methods.l2sp:L2SP",
     "transfer": "distillbench.distill.methods.transfer:Transfer",

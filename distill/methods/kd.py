@@ -1,9 +1,10 @@
-"""Knowledge distillation from softened class probabilities."""
+"""Knowledge distillation from softened class probabilities, or from a regressor's values."""
 
+import torch.nn.functional as F
 from torch import Tensor
 
-from distillbench.distill.logits import LogitMethod, divergence, softened
-from distillbench.distill.method import Batch, Output
+from distillbench.distill.logits import LogitMethod, divergence, precise, softened
+from distillbench.distill.method import Batch, Head, Output, Probe
 
 
 def kd_loss(
@@ -32,6 +33,9 @@ class KD(LogitMethod):
     Standardised logits (Sun et al. 2024) were published with T = 2 and the weights ce 0.1, kd 9,
     ten times the usual: set these too, or the comparison with plain KD is not theirs.
 
+    For a regression head `kd` is the mean squared error to the teacher's values; temperature and
+    standardisation are for class probabilities alone.
+
     Args:
         temperature: T, above 0; default 4.
         standardize: Whether each row of logits is brought to mean 0 and deviation 1 first; default
@@ -41,11 +45,18 @@ class KD(LogitMethod):
     year = 2015
     paper = "Hinton, Vinyals, Dean: Distilling the Knowledge in a Neural Network. NIPS workshop"
     default_weights = {"ce": 0.1, "kd": 0.9}
+    head_kinds = ("classification", "regression")
 
     def __init__(self, *, temperature: float = 4.0, standardize: bool = False) -> None:
         super().__init__(temperature=temperature, standardize=standardize)
 
+    def prepare(self, student: Probe, teacher: Probe, head: Head) -> None:
+        """Prepare nothing: any head has something to match."""
+
     def loss(self, student: Output, teacher: Output, batch: Batch) -> dict[str, Tensor]:
-        """Return the divergence as `kd`."""
+        """Return the divergence, or the squared error of a regression head, as `kd`."""
+        if batch.head.kind == "regression":
+            values = precise(student.logits), precise(teacher.logits.detach())
+            return {"kd": F.mse_loss(*values)}
         own, taught = self.pair(student, teacher, batch.head)
         return {"kd": kd_loss(own, taught, self.temperature)}

@@ -3,13 +3,14 @@
 import torch
 from torch import Tensor
 
+from distillbench.distill.logits import LogitMethod
 from distillbench.distill.method import Batch, Output
 from distillbench.distill.methods.kd import KD, kd_loss
 
 PERMUTATIONS = 4096
 
 
-class RandomTeacher(KD):
+class RandomTeacher(LogitMethod):
     """Match the teacher's probabilities after their classes were shuffled at random.
 
     The loss is that of `kd` on z_t[π(i)], where the permutation π of the classes belongs to the
@@ -27,6 +28,7 @@ class RandomTeacher(KD):
     family = "control"
     year = 2025
     paper = "Mason-Williams et al.: arXiv 2510.12615"
+    default_weights = KD.default_weights
 
     def __init__(
         self, *, temperature: float = 4.0, standardize: bool = False, seed: int = 0

@@ -83,6 +83,14 @@ def test_a_chain_with_an_assistant(write_suite: WriteSuite, tmp_path: Path) -> N
         ),
         ({"method": "ban", "init": "select"}, "init is 'select', but ban trains several networks"),
         (
+            {"method": "takd", "head_weights": "uncertainty", "options": {"assistants": ["cnn"]}},
+            "head_weights is 'uncertainty', but takd trains several networks",
+        ),
+        (
+            {"method": "kd", "head_weights": "uncertainty"},
+            "weighs several heads against one another; the task has 1",
+        ),
+        (
             {"method": "ban", "weights": {"hint": 1.0}},
             r"weights name \['hint'\], which are no terms",
         ),

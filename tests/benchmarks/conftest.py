@@ -8,6 +8,7 @@ from torch import nn
 
 from distillbench.bench.models.cnn import CNN
 from distillbench.bench.models.mlp import MLP
+from distillbench.bench.models.rows import Rows
 from distillbench.distill import Tensors
 
 ROWS, CLASSES = 4096, 10
@@ -37,6 +38,15 @@ def suite_cnn(role: str, seed: int = 0) -> nn.Module:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return CNN(in_channels=1, num_classes=CLASSES, widths=WIDTHS[role], stem_stride=2)
+
+
+def rows_transformer(role: str, seed: int = 0) -> nn.Module:
+    """Return a Transformer that reads images row by row, the `teacher` or a smaller `student`."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        width, layers = {"teacher": (64, 2), "student": (32, 1)}[role]
+        options = {"width": width, "layers": layers, "dropout": 0}
+        return Rows(input_shape=SHAPE, num_classes=CLASSES, reader="transformer", **options)
 
 
 def suite_mlp(seed: int = 0) -> nn.Module:

@@ -13,7 +13,7 @@ from importlib import import_module
 import pytest
 import torch
 from pytest_benchmark.fixture import BenchmarkFixture
-from tests.benchmarks.conftest import suite_cnn
+from tests.benchmarks.conftest import rows_transformer, suite_cnn
 
 from distillbench.distill import METHODS, Method, Network, Recipe, Tensors
 from distillbench.distill.learner import Learner
@@ -72,10 +72,11 @@ def over(own: list[float], *parts: list[float]) -> float:
 
 @pytest.mark.parametrize("name", SINGLE)
 def test_step(benchmark: BenchmarkFixture, name: str, images: Tensors) -> None:
-    student, plain = (Network(suite_cnn("student", 1).train()) for _ in range(2))
-    teacher = Network(suite_cnn("teacher").eval())
     method = method_class(name)(**OPTIONS.get(name, {}))
     assert isinstance(method, Method)
+    model = rows_transformer if "attention" in method.needs else suite_cnn
+    student, plain = (Network(model("student", 1).train()) for _ in range(2))
+    teacher = Network(model("teacher").eval())
     benchmark.group = f"step: {method.family}"
     method.prepare(probe(student, images), probe(teacher, images), images.heads[0])
     samples = next(images.batches(torch.arange(128), 128))

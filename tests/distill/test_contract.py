@@ -9,7 +9,6 @@ from torch.utils.data import Dataset
 
 from distillbench.distill import (
     KD,
-    FitNet,
     Head,
     Network,
     Recipe,
@@ -19,7 +18,10 @@ from distillbench.distill import (
     distil,
     train,
 )
+from distillbench.distill.methods.dkd import DKD, dkd_loss
 from distillbench.distill.methods.kd import kd_loss
+from distillbench.distill.taps import Taps
+from distillbench.distill.teacher import Joint, Live, Peers
 
 RECIPE = Recipe(epochs=3, batch_size=16, lr=0.05)
 
@@ -115,20 +117,56 @@ def test_a_response_method_is_called_for_each_head_and_weighted(data: Tensors) -
     assert losses["kd"] == pytest.approx(wanted, rel=1e-4)
 
 
-def test_logits_of_a_regression_head_are_not_compared(data: Tensors) -> None:
+def sized(data: Tensors) -> Tensors:
+    """Return the data with a regression head of 4 values before its labels."""
     label = data.targets["label"]
-    heads = [Head("size", "regression", 4), classification_head(label)]
+    heads = [Head("size", "regression", 4, weight=0.5), classification_head(label)]
     targets = {"size": nn.functional.one_hot(label, 4).float(), "label": label}
-    both = Tensors(data.inputs, targets, heads)
+    return Tensors(data.inputs, targets, heads)
+
+
+def test_values_of_a_regression_head_are_compared_as_values(data: Tensors) -> None:
+    both = sized(data)
     teacher, student = Heads(16), Heads(4)
     frozen = Recipe(epochs=1, batch_size=64, lr=1e-12)
-    losses = distil(student, teacher, KD(), both, frozen).history[0].losses
+    losses = {
+        name: distil(student, teacher, method, both, frozen).history[0].losses[name]
+        for name, method in (("kd", KD()), ("dkd", DKD(warmup_epochs=0)))
+    }
     (batch,) = both.batches(torch.arange(64), 64)
-    own, taught = (Network(model)(batch.inputs, heads)["label"] for model in (student, teacher))
-    assert losses["kd"] == pytest.approx(kd_loss(own, taught).item(), rel=1e-4)
-    only = Tensors(data.inputs, {"size": targets["size"]}, heads[:1])
-    with pytest.raises(ValueError, match="head 'size' is a regression head; KD works on class"):
-        distil(small_cnn(2), small_cnn(4), FitNet(), only, frozen, weights={"kd": 1.0})
+    own, taught = (Network(model)(batch.inputs, both.heads) for model in (student, teacher))
+    classes = kd_loss(own["label"], taught["label"]).item()
+    values = nn.functional.mse_loss(own["size"], taught["size"]).item()
+    assert losses["kd"] == pytest.approx(classes + 0.5 * values, rel=1e-4)
+    # A method that works on class probabilities alone passes the head over.
+    wanted = dkd_loss(own["label"], taught["label"], both.targets["label"])
+    assert losses["dkd"] == pytest.approx(wanted.item(), rel=1e-4)
+
+
+def test_a_regressor_is_distilled(data: Tensors) -> None:
+    value = data.targets["label"].float().unsqueeze(1)
+    task = Tensors(data.inputs, {"size": value}, [Head("size", "regression", 1)])
+    teacher, student = (nn.Sequential(nn.Flatten(), nn.Linear(64, 1)) for _ in range(2))
+    recipe = Recipe(epochs=60, batch_size=16, lr=0.02, weight_decay=0)
+    trained = distil(student, teacher, KD(), task, recipe, weights={"ce": 0.0, "kd": 1.0})
+    losses = [epoch.losses for epoch in trained.history]
+    assert losses[-1]["kd"] < 0.01 * losses[0]["kd"] < losses[-1]["ce"]
+    with pytest.raises(ValueError, match="head 'size' is a regression head; DKD works on class"):
+        distil(student, teacher, DKD(), task, recipe)
+
+
+def test_peers_agree_on_the_mean_of_values(data: Tensors) -> None:
+    cohort = [Heads(4), Heads(8)]
+    both = sized(data)
+    (batch,) = both.batches(torch.arange(64), 64)
+    with Taps(cohort[0], ()) as taps:
+        joint = [Joint(Live(Network(one), both.heads, taps), one) for one in cohort]
+        mean = Peers(joint, both.heads)(batch).logits
+    with torch.no_grad():
+        each = [one(batch.inputs) for one in cohort]
+    torch.testing.assert_close(mean["size"], (each[0]["size"] + each[1]["size"]) / 2)
+    classes = sum(one["label"].softmax(1) for one in each) / 2
+    torch.testing.assert_close(mean["label"].softmax(1), classes)
 
 
 def test_a_regression_head_has_a_squared_error(data: Tensors) -> None:

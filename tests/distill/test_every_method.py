@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from tests.conftest import small_cnn
+from tests.conftest import small_cnn, small_transformer
 from torch import Tensor, nn
 
 from distillbench.distill import (
@@ -36,6 +36,11 @@ def make(name: str) -> Method | Procedure:
 
 def is_procedure(name: str) -> bool:
     return isinstance(make(name), Procedure)
+
+
+def small(name: str, width: int, seed: int = 0) -> nn.Module:
+    """Return a network for the `data` fixture that a method can compare with another."""
+    return (small_transformer if "attention" in make(name).needs else small_cnn)(width, seed)
 
 
 SINGLE = [name for name in METHODS if not is_procedure(name)]
@@ -73,7 +78,7 @@ def run(
 
 @pytest.mark.parametrize("name", METHODS)
 def test_the_teacher_stays_and_the_student_trains(name: str, data: Tensors, recipe: Recipe) -> None:
-    student, teacher = small_cnn(2, seed=0), small_cnn(4, seed=1)
+    student, teacher = small(name, 2), small(name, 4, seed=1)
     before, began = digest(teacher), digest(student)
     modes: list[bool] = []
     student.register_forward_pre_hook(
@@ -100,7 +105,7 @@ def test_what_a_method_trains_is_registered(
         return build(recipe, parameters)
 
     monkeypatch.setattr(learner, "build_optimizer", spy)
-    student, teacher, method = small_cnn(2), small_cnn(4), make(name)
+    student, teacher, method = small(name, 2), small(name, 4), make(name)
     assert isinstance(method, Method)
     distil(student, teacher, method, data, recipe)
     of_pair = {id(p) for model in (student, teacher) for p in model.parameters()}
@@ -113,7 +118,7 @@ def test_what_a_method_trains_is_registered(
 
 @pytest.mark.parametrize("name", SINGLE)
 def test_a_prepared_method_moves_between_devices(name: str, data: Tensors) -> None:
-    method, student, teacher = make(name), small_cnn(2), small_cnn(4)
+    method, student, teacher = make(name), small(name, 2), small(name, 4)
     assert isinstance(method, Method)
     pair = [probe(Network(model), data) for model in (student, teacher)]
     method.prepare(pair[0], pair[1], data.heads[0])

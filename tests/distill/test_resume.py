@@ -12,7 +12,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from tests.conftest import small_cnn
-from tests.distill.test_every_method import make
+from tests.distill.test_every_method import make, small
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
@@ -107,7 +107,7 @@ def by_name(name: str, data: Tensors, recipe: Recipe, **changes: Any) -> Trainin
 
     def training(checkpoints: Checkpoints | None) -> Trained:
         method, score = make(name), scorer(data)
-        student, teacher = small_cnn(2), small_cnn(4, seed=1)
+        student, teacher = small(name, 2), small(name, 4, seed=1)
         if isinstance(method, Method):
             return distil(
                 student,

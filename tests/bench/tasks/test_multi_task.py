@@ -1,5 +1,6 @@
 """Tasks of several heads: two digits in one image, a section and a size from one text."""
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,14 @@ from torch import Tensor
 
 from distillbench.bench.build import build_model
 from distillbench.bench.errors import ConfigError
-from distillbench.bench.models.shared_trunk import SharedTrunk
+from distillbench.bench.models.trunks import SeparateTrunks, SharedTrunk
 from distillbench.bench.specs import ModelSpec
 from distillbench.bench.tasks.debian_sizes import debian_sizes
 from distillbench.bench.tasks.multi_mnist import multi_mnist, overlaid, placed
 from distillbench.bench.tasks.task import Task, tensor_task
-from distillbench.distill import Head, Tensors
+from distillbench.distill import Head, Recipe, Tensors, train
 from distillbench.distill.taps import Taps
+from distillbench.reports.background import methods_table
 
 
 def digits(count: int) -> tuple[Tensor, Tensor]:
@@ -150,7 +152,26 @@ def test_a_trunk_serves_every_head(trunk: str, options: dict[str, Any]) -> None:
         torch.testing.assert_close(logits[name], head(features.relu()))
 
 
-def test_several_heads_end_to_end(tmp_path: Path, write_suite: WriteSuite) -> None:
+def test_separate_trunks_share_nothing() -> None:
+    """Training both heads at once ends with what training each alone ends with."""
+    task, recipe = two_heads(), Recipe(epochs=3, batch_size=12, optimizer="adamw", lr=0.01)
+    spec = ModelSpec.model_validate(
+        {"model": "separate-trunks", "options": {"width": 5, "options": {"widths": [2, 4]}}}
+    )
+    network = build_model(spec, task, 0)
+    assert isinstance(network.module, SeparateTrunks)
+    alone = copy.deepcopy(network.module.networks)
+    train(network, task.train, recipe)
+    for head in task.heads:
+        assert isinstance(task.train, Tensors)
+        one = Tensors(task.train.inputs, {head.name: task.train.targets[head.name]}, [head])
+        train(alone[head.name], one, recipe)
+        for name, value in alone[head.name].state_dict().items():
+            torch.testing.assert_close(network.module.networks[head.name].state_dict()[name], value)
+
+
+@pytest.mark.parametrize("lead", ["shared-trunk", "separate-trunks"])
+def test_several_heads_end_to_end(lead: str, tmp_path: Path, write_suite: WriteSuite) -> None:
     write_packages(tmp_path / "data")
     packages_task(tmp_path / "data")
     trunk = {"trunk": "bag", "width": 4, "options": {"width": 4}}
@@ -159,14 +180,28 @@ def test_several_heads_end_to_end(tmp_path: Path, write_suite: WriteSuite) -> No
             "name": "debian-sizes",
             "options": {"path": str(tmp_path / "data"), "vocabulary": 60, "length": 5},
         },
-        teacher={"name": "big", "model": "shared-trunk", "options": {**trunk, "width": 8}},
+        teacher={"name": "big", "model": lead, "options": {**trunk, "width": 8}},
         students=[{"name": "small", "model": "shared-trunk", "options": trunk}],
-        methods=["none", "kd"],
+        methods=[
+            "none",
+            "kd",
+            {"name": "learned", "method": "kd", "head_weights": "uncertainty"},
+        ],
         recipe={"epochs": 1, "batch_size": 8},
     )
     outcome = run_suite(suite, tmp_path / "run")
-    assert [record.status for record in outcome.run.records.values()] == ["done"] * 3
+    assert [record.status for record in outcome.run.records.values()] == ["done"] * 4
     (cell,) = (one for one in outcome.run.records if "kd" in one)
     test = outcome.run.quality(outcome.run.records[cell].cell)["test"]
     assert {"top1", "nll"} <= set(test["section"])
     assert {"mae", "rmse"} <= set(test["size"])
+    (training,) = (
+        record.training
+        for record in outcome.run.records.values()
+        if record.cell.method == "learned"
+    )
+    assert training is not None
+    weights = training.notes["head_weights"]
+    assert isinstance(weights, dict)
+    assert weights.keys() == {"section", "size"}
+    assert "of heads, as small learned them: section: " in str(methods_table(outcome.run))

@@ -91,7 +91,8 @@ def test_the_mean_of_peers_has_the_gradient_of_the_mean_divergence(data: Tensors
     cohort = [small_cnn(2, seed=seed) for seed in range(3)]
     samples = next(data.batches(torch.arange(8), 8))
     with Taps(cohort[0], ()) as taps:
-        peers = Peers([Joint(Live(Network(one), data.heads, taps), one) for one in cohort[:2]])
+        joint = [Joint(Live(Network(one), data.heads, taps), one) for one in cohort[:2]]
+        peers = Peers(joint, data.heads)
         mean = peers(samples).logits["label"]
     with torch.no_grad():
         each = [one.eval()(samples.inputs) for one in cohort[:2]]

@@ -1,0 +1,149 @@
+"""Self-attention layers of a network: where their queries, keys and values are captured.
+
+Two forms are known, each in a module that holds its number of heads: one linear layer `qkv` that
+gives all three side by side (this package's `transformer`, timm's vision transformers), and a
+linear layer for each (BERT and its kin in Hugging Face's `transformers`).
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from distillbench.distill.features import products
+from distillbench.distill.logits import precise
+from distillbench.distill.method import Probe
+
+COUNTS = ("heads", "num_heads", "num_attention_heads", "n_heads")
+"""Attributes that hold the number of heads."""
+SEPARATE = (("query", "key", "value"), ("q_lin", "k_lin", "v_lin"), ("q_proj", "k_proj", "v_proj"))
+"""Names of the linear layers for queries, keys and values."""
+
+
+@dataclass(frozen=True)
+class AttentionLayer:
+    """One layer of self-attention.
+
+    Attributes:
+        path: The module that holds it.
+        taps: The layers whose outputs, (N, L, ...), are its queries, keys and values.
+        heads: Its heads.
+        length: L, the steps of the sequences that it was shown.
+    """
+
+    path: str
+    taps: tuple[str, ...]
+    heads: int
+    length: int
+
+    @property
+    def block(self) -> str:
+        """The block that it is a part of: the innermost numbered module, else itself."""
+        numbered = re.match(r"(?:.*\.)?\d+(?=\.)", self.path)
+        return numbered[0] if numbered else self.path
+
+    def values(self, features: Mapping[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+        """Return queries, keys and values, each (N, L, D), of what the taps captured."""
+        found = [precise(features[tap]) for tap in self.taps]
+        query, key, value = found[0].chunk(3, dim=-1) if len(found) == 1 else found
+        return query, key, value
+
+
+def attention_layers(probe: Probe) -> list[AttentionLayer]:
+    """Return the self-attention layers of a network, in the order in which they run.
+
+    Raises:
+        ValueError: It has none of a known form.
+    """
+    order = {path: place for place, path in enumerate(probe.calls)}
+    found = sorted(_layers(probe), key=lambda layer: order[layer.taps[0]])
+    if not found:
+        raise ValueError(
+            f"{type(probe.model).__name__} has no self-attention whose queries, keys and values "
+            "can be captured: expected linear layers named qkv, or query, key and value, in a "
+            "module that holds the number of heads; use a response or relation method"
+        )
+    return found
+
+
+def named_layer(layers: list[AttentionLayer], path: str | None) -> AttentionLayer:
+    """Return the layer at a dotted path, or below it; the last one where none is given.
+
+    Raises:
+        ValueError: There is none.
+    """
+    if path is None:
+        return layers[-1]
+    for layer in layers:
+        if f"{layer.path}.".startswith(f"{path}."):
+            return layer
+    known = ", ".join(layer.path for layer in layers)
+    raise ValueError(f"there is no attention layer '{path}'; it has {known}")
+
+
+def check_lengths(student: AttentionLayer, teacher: AttentionLayer) -> None:
+    """Make sure that two layers see the same steps.
+
+    Raises:
+        ValueError: Their sequences differ in length.
+    """
+    if student.length != teacher.length:
+        raise ValueError(
+            f"the student's attention sees {student.length} steps and the teacher's "
+            f"{teacher.length}; expected sequences of one length"
+        )
+
+
+def _layers(probe: Probe) -> Iterator[AttentionLayer]:
+    for path, module in probe.model.named_modules():
+        heads = next((n for c in COUNTS if isinstance(n := getattr(module, c, None), int)), 0)
+        if not heads:
+            continue
+        for names in (("qkv",), *SEPARATE):
+            taps = tuple(f"{path}.{name}" if path else name for name in names)
+            parts = [getattr(module, name, None) for name in names]
+            if all(isinstance(p, nn.Linear) for p in parts) and all(t in probe.calls for t in taps):
+                shapes = [probe.shape(tap) for tap in taps]
+                if all(len(shape) == 3 for shape in shapes) and len(set(shapes)) == 1:
+                    yield AttentionLayer(path, taps, heads, shapes[0][1])
+
+
+def real_steps(length: int, lengths: Tensor | None) -> Tensor | None:
+    """Return which of `length` steps are not padding, (N, L), at least the first of each; or None.
+
+    Args:
+        length: L.
+        lengths: (N,); None where nothing is padding.
+    """
+    if lengths is None:
+        return None
+    return torch.arange(length, device=lengths.device) < lengths.clamp(min=1)[:, None]
+
+
+def mean_over_steps(values: Tensor, real: Tensor | None) -> Tensor:
+    """Return the mean over samples of each one's mean over its real steps.
+
+    Args:
+        values: (N, L).
+        real: As `real_steps` gives it, (N, L).
+    """
+    if real is None:
+        return values.mean()
+    return (values.masked_fill(~real, 0).sum(1) / real.sum(1)).mean()
+
+
+def scores(first: Tensor, second: Tensor, heads: int) -> Tensor:
+    """Return the scaled products of steps by head, (N, heads, L, L), before softmax.
+
+    Args:
+        first: (N, L, D), whose steps are the rows.
+        second: (N, L, D), whose steps are the columns.
+        heads: Parts, of equal length d = D / heads, that vectors are cut into; products are divided
+            by the root of d.
+    """
+    one, other = (part.reshape(*part.shape[:2], heads, -1) for part in (first, second))
+    one, other = one.transpose(1, 2), other.transpose(1, 2)
+    scale: float = one.shape[-1] ** 0.5
+    return products(one, other) / scale
