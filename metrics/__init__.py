@@ -62,6 +62,7 @@ if TYPE_CHECKING:
     from distillbench.metrics.machine import describe_machine
     from distillbench.metrics.macs import MacReport, count_macs
     from distillbench.metrics.memory import MemoryReport, measure_memory
+    from distillbench.metrics.modalities import lowest_without
     from distillbench.metrics.multitask import delta_m
     from distillbench.metrics.params import ParamReport, count_params
     from distillbench.metrics.regression import (
@@ -178,6 +179,7 @@ _HOME = {
         "MemoryReport",
         "measure_memory",
     ),
+    "modalities": ("lowest_without",),
     "multitask": ("delta_m",),
     "params": (
         "ParamReport",
@@ -258,6 +260,7 @@ __all__ = [
     "kl_divergence",
     "label_loyalty",
     "linear_cka",
+    "lowest_without",
     "macro_f1",
     "mean_absolute_error",
     "mean_corruption_error",

@@ -103,6 +103,9 @@ def _quality(
             found = [families[family]] if family in families else []
             yield Section(f"{family} on the test split", (*found, *note))
             yield from shown
+    without = tables.modalities_table(summary)
+    if without:
+        yield Section("A modality missing", (without, Paragraph(guide.WITHOUT)))
     sampling = tables.sampling_table(run, summary, samples)
     if sampling:
         yield Section("Chance in the choice of test samples", (*sampling, Points(guide.SAMPLING)))

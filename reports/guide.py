@@ -103,6 +103,12 @@ COSTS: tuple[Point, ...] = (
     ),
 )
 
+WITHOUT = (
+    "The inputs of a missing modality are zero in every test sample: the mean of normalised "
+    "values, a text or a sequence without a step. No model was trained for that, so this is what "
+    "happens when a sensor fails unforeseen. A student that never sees a modality loses nothing "
+    "with it."
+)
 RELATIVE = (
     "Retention is the student's mean top-1 over the teacher's; chance-corrected, both less the "
     "share of right guesses. Gap closed is the share of the way from the student trained alone to "

@@ -62,7 +62,7 @@ NOTES = {
     "are samples that only the teacher gets right, positive flips only the student.",
     ROBUSTNESS: "Corrupted figures are means over image corruptions and five severities. mCE is "
     "the mean over corruptions of the error as a share of the teacher's (Hendrycks & Dietterich "
-    "2019).",
+    "2019). Without a modality, its inputs are zero.",
     ERRORS: "Errors are in the target's unit; R² is the share of variance that is explained.",
 }
 
@@ -109,6 +109,7 @@ _MEASURES = {
         _share("corrupted_top1", "top-1 under corruption", ROBUSTNESS),
         _share("corrupted_ece", "ECE under corruption", ROBUSTNESS, higher=False),
         _share("mce", "mCE", ROBUSTNESS, higher=False),
+        _share("worst_modality", "top-1 without the modality needed most", ROBUSTNESS),
         _number("rmse", "RMSE", ERRORS),
         _number("mae", "MAE", ERRORS),
         _number("r2", "R²", ERRORS, higher=True),

@@ -12,6 +12,7 @@ from typing import Any
 
 import pandas as pd
 
+from distillbench.bench.quality.measures import WITHOUT
 from distillbench.bench.records import Run, Training
 from distillbench.bench.statistics import Estimate, paired_difference, t_interval
 from distillbench.reports.costs import cost_columns
@@ -101,7 +102,11 @@ class _Table:
         ]
         used = {("test", self.head, name) for name in (self.measure.name, "agreement", "nll")}
         found = dict.fromkeys(key for group in self.groups for key in group.values)
-        self.further = [key for key in found if key[0] == "test" and key not in used]
+        self.further = [
+            key
+            for key in found
+            if key[0].startswith(WITHOUT) or (key[0] == "test" and key not in used)
+        ]
 
     def is_control(self, group: Group) -> bool:
         return group.kind == "student" and group.method == self.control

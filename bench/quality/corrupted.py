@@ -4,14 +4,13 @@ What is black and what is white is not asked for but looked up: the lowest and t
 each channel among training images. For 8-bit images, however normalised, that is exact.
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
+from distillbench.bench.quality.changed import Changed, named
 from distillbench.bench.tasks.task import Split
-from distillbench.distill.data import Inputs, Samples
 from distillbench.metrics.amounts import UndefinedError
 from distillbench.metrics.corruptions import corrupt
 
@@ -24,8 +23,8 @@ Ranges = Mapping[str, tuple[tuple[float, ...], tuple[float, ...]]]
 name of an input; empty for the only one."""
 
 
-class Corrupted:
-    """A split whose images have one corruption, the same in every pass and batch size.
+class Corrupted(Changed):
+    """A split whose images have one corruption.
 
     Args:
         data: The split as it is.
@@ -35,32 +34,15 @@ class Corrupted:
     """
 
     def __init__(self, data: Split, ranges: Ranges, name: str, severity: int) -> None:
-        self.data, self.ranges = data, ranges
-        self.name, self.severity = name, severity
-        self.heads, self.deterministic = data.heads, data.deterministic
+        super().__init__(data)
+        self.ranges, self.name, self.severity = ranges, name, severity
 
-    @property
-    def device(self) -> torch.device:
-        """Where the batches lie."""
-        return self.data.device
-
-    def __len__(self) -> int:
-        return len(self.data)
-
-    def batches(self, order: Tensor, batch_size: int) -> Iterator[Samples]:
-        """Give the rows `order`, (M,), in batches of `batch_size`, the last one short."""
-        for samples in self.data.batches(order, batch_size):
-            named = _named(samples.inputs)
-            changed = {
-                name: self._corrupt(name, value, samples.index) if name in self.ranges else value
-                for name, value in named.items()
-            }
-            alone = isinstance(samples.inputs, Tensor)
-            yield replace(samples, inputs=changed[""] if alone else changed)
-
-    def _corrupt(self, name: str, images: Tensor, rows: Tensor) -> Tensor:
+    def change(self, name: str, values: Tensor, rows: Tensor) -> Tensor:
+        """Return images corrupted, anything else as it is."""
+        if name not in self.ranges:
+            return values
         mean, deviation = self.ranges[name]
-        return corrupt(images, self.name, self.severity, SEED, mean, deviation, rows=rows)
+        return corrupt(values, self.name, self.severity, SEED, mean, deviation, rows=rows)
 
 
 def pixel_ranges(train: Split) -> Ranges:
@@ -76,7 +58,7 @@ def pixel_ranges(train: Split) -> Ranges:
     highest: dict[str, Tensor] = {}
     shapes: dict[str, tuple[int, ...]] = {}
     for samples in train.batches(torch.arange(min(len(train), LOOKED_AT)), 512):
-        for name, value in _named(samples.inputs).items():
+        for name, value in named(samples.inputs).items():
             shapes[name] = tuple(value.shape[1:])
             if value.ndim == 4 and value.shape[1] in (1, 3) and value.is_floating_point():
                 low, high = value.amin(dim=(0, 2, 3)).double(), value.amax(dim=(0, 2, 3)).double()
@@ -94,7 +76,3 @@ def _normalisation(black: Tensor, white: Tensor) -> tuple[tuple[float, ...], tup
     """Return mean and deviation that make [0, 1] of black and white; a flat channel is black."""
     deviation = 1 / (white - black).where(white > black, 1.0)
     return tuple((-black * deviation).tolist()), tuple(deviation.tolist())
-
-
-def _named(inputs: Inputs) -> Mapping[str, Tensor]:
-    return {"": inputs} if isinstance(inputs, Tensor) else inputs

@@ -27,7 +27,7 @@ class Measure:
 
     Attributes:
         kind: The kind of head that it is for.
-        group: The smallest group that holds it.
+        group: The smallest group that holds it; None where it must be named itself.
         function: `module:function` below `distillbench.metrics`.
         takes: What the function is given, in order, as attributes of `evaluate.View`. What takes
             `teacher` is not measured for the teacher itself.
@@ -38,7 +38,7 @@ class Measure:
     """
 
     kind: Literal["classification", "regression"]
-    group: Group
+    group: Group | None
     function: str
     takes: tuple[str, ...]
     options: Mapping[str, object] = field(default_factory=dict)
@@ -51,12 +51,15 @@ class Measure:
         return self.kind == kind and classes >= self.least_classes
 
 
+WITHOUT = "test:without:"
+"""What the name of a modality follows where accuracy without it is kept, as if a split."""
+
 _OWN, _PAIR = ("logits", "target"), ("logits", "teacher")
 _TRIPLE, _COUNTED = ("logits", "teacher", "target"), ("logits", "target", "counts")
 _SCALED = ("logits", "target", "validation_logits", "validation_target")
 
 
-def _classes(group: Group, function: str, takes: tuple[str, ...], **more: Any) -> Measure:
+def _classes(group: Group | None, function: str, takes: tuple[str, ...], **more: Any) -> Measure:
     return Measure("classification", group, function, takes, **more)
 
 
@@ -65,8 +68,8 @@ def _by_shots(group: str) -> Measure:
     return _classes("full", "groups:group_accuracy", _COUNTED, options=options)
 
 
-def _of_model(function: str, *takes: str, part: str = "") -> Measure:
-    return _classes("full", function, takes, part=part, form="model")
+def _of_model(function: str, *takes: str, part: str = "", group: Group | None = "full") -> Measure:
+    return _classes(group, function, takes, part=part, form="model")
 
 
 def _table(function: str, **options: object) -> Measure:
@@ -125,6 +128,7 @@ MEASURES: dict[str, Measure] = {
     "corrupted_top1": _of_model("corruption_error:mean_under_corruption", "accuracies"),
     "corrupted_ece": _of_model("corruption_error:mean_under_corruption", "calibration_errors"),
     "mce": _of_model("corruption_error:mean_corruption_error", "errors", "reference"),
+    "worst_modality": _of_model("modalities:lowest_without", "without", group=None),
     # regression
     "mae": Measure("regression", "quick", "regression:mean_absolute_error", _OWN),
     "rmse": Measure("regression", "quick", "regression:root_mean_squared_error", _OWN),

@@ -16,7 +16,8 @@ from distillbench.bench.plan import Job, Plan
 from distillbench.bench.quality.add_measures import merged
 from distillbench.bench.quality.corrupted import Ranges, pixel_ranges
 from distillbench.bench.quality.evaluate import Quality, Reasons, applicable, compute_all
-from distillbench.bench.quality.measures import MEASURES, chosen
+from distillbench.bench.quality.measures import MEASURES, WITHOUT, chosen
+from distillbench.bench.quality.missing import without_modalities
 from distillbench.bench.quality.robustness import BySeverity, by_severity, under_corruption
 from distillbench.bench.records import Run, Values, load_run, write_json
 from distillbench.bench.tasks.task import Task
@@ -86,17 +87,21 @@ class Lead:
 
     def rate(self, network: Network, names: Sequence[str], *, alone: bool) -> Quality:
         """Return measures on the test split: of the teacher, `alone`, before any other model."""
+        taken = {MEASURES[name].takes[0] for name in names}
         corrupted: Values | UndefinedError = {}
-        if any(MEASURES[name].takes[0] != "features" for name in names):
+        without: Values | UndefinedError = {}
+        if taken & {"accuracies", "calibration_errors", "errors"}:
             corrupted = self._corrupted(network)
-        values = {} if isinstance(corrupted, UndefinedError) else corrupted
+        if "without" in taken:
+            without = self._without(network)
+        values = {**_defined(corrupted), **_defined(without)}
         if alone:
             self.values = {**self.values, **values}
         found: dict[str, dict[str, float | None]] = {}
         undefined: Reasons = {}
         for head in self.task.heads:
             wanted = applicable(names, head, alone=alone, form="model")
-            view = ModelView(self, network, head, corrupted)
+            view = ModelView(self, network, head, corrupted, without)
             found[head.name], reasons = compute_all(wanted, view, f"test.{head.name}")
             undefined |= reasons
         return Quality({"test": found, **values}, undefined)
@@ -115,6 +120,13 @@ class Lead:
             return under_corruption(network, self.task, self._ranges)
         except UndefinedError as reason:
             return reason
+        except ValueError as error:
+            return UndefinedError(str(error))
+
+    def _without(self, network: Network) -> Values | UndefinedError:
+        """Return a model's measures without each modality, or why there are none."""
+        try:
+            return without_modalities(network, self.task)
         except ValueError as error:
             return UndefinedError(str(error))
 
@@ -141,12 +153,14 @@ class ModelView:
         network: The model.
         head: The head.
         corrupted: Measures under corruption, or why there are none.
+        missing: Measures without each modality, or why there are none.
     """
 
     lead: Lead
     network: Network
     head: Head
     corrupted: Values | UndefinedError
+    missing: Values | UndefinedError
 
     @property
     def features(self) -> Tensor:
@@ -178,6 +192,16 @@ class ModelView:
         """The teacher's errors."""
         return _less(self._under_corruption(self.lead.values, "top1"))
 
+    @property
+    def without(self) -> dict[str, float]:
+        """Top-1 accuracy by the modality that is missing."""
+        if isinstance(self.missing, UndefinedError):
+            raise self.missing
+        return {
+            split.removeprefix(WITHOUT): float(heads[self.head.name]["top1"])  # type: ignore[arg-type]
+            for split, heads in self.missing.items()
+        }
+
     def _under_corruption(self, values: Values | UndefinedError, measure: str) -> BySeverity:
         if isinstance(values, UndefinedError):
             raise values
@@ -185,6 +209,10 @@ class ModelView:
             return by_severity(values, self.head.name, measure)
         except (KeyError, TypeError) as error:
             raise UndefinedError("the teacher has no such measure under corruption") from error
+
+
+def _defined(values: Values | UndefinedError) -> Values:
+    return {} if isinstance(values, UndefinedError) else values
 
 
 def _less(accuracies: Mapping[str, Sequence[float]]) -> BySeverity:

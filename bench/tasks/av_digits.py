@@ -67,7 +67,10 @@ def av_digits(
         inputs["sequence"] = _noisy(inputs["sequence"], sound_noise, generator)
         splits.append((inputs, labels))
     facts = {"features": mels, "in_channels": 1}
-    return tensor_task("av-digits", *splits, validation=validation, facts=facts)
+    modalities = {"image": ("image",), "sound": ("sequence", "lengths")}
+    return tensor_task(
+        "av-digits", *splits, validation=validation, facts=facts, modalities=modalities
+    )
 
 
 def paired(

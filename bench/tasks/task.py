@@ -30,6 +30,7 @@ class Task:
             from heads and shapes: `features` of a frame, the size of a `vocabulary`.
         others: Unlabelled inputs beside the splits, (N, ...), by name: what the method `transfer`
             can distil on.
+        modalities: Which inputs belong together, by the modality's name: what can be missing.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Task:
     fingerprint: str
     facts: Mapping[str, Any] = field(default_factory=dict)
     others: Mapping[str, Tensor] = field(default_factory=dict)
+    modalities: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def heads(self) -> tuple[Head, ...]:
@@ -71,6 +73,7 @@ def tensor_task(
     classes: int | None = None,
     heads: Sequence[Head] | None = None,
     facts: Mapping[str, Any] | None = None,
+    modalities: Mapping[str, tuple[str, ...]] | None = None,
 ) -> Task:
     """Make a task from tensors.
 
@@ -85,6 +88,7 @@ def tensor_task(
         heads: The heads that the targets belong to. Where not given, each target is a
             classification head with the classes that its training labels show.
         facts: What models' parameters of these names are filled in with.
+        modalities: Which inputs belong together, by the modality's name.
 
     Raises:
         ConfigError: The tensors do not fit together.
@@ -108,6 +112,7 @@ def tensor_task(
         splits["test"],
         fingerprint=fingerprint(splits),
         facts=facts or {},
+        modalities=modalities or {},
     )
 
 

@@ -11,6 +11,9 @@ from distillbench.bench.tasks.tables import class_numbers, logs, read_table
 from distillbench.bench.tasks.task import Task, set_aside, tensor_task
 from distillbench.bench.tasks.words import tokenised
 
+TEXT_AND_NUMBERS = {"text": ("sequence", "lengths"), "numbers": ("numbers",)}
+"""The modalities of a table with both."""
+
 
 def text_csv(
     *,
@@ -71,6 +74,7 @@ def text_csv(
         validation=(rows.validation, known[rows.aside]),
         classes=int(known.max()) + 1,
         facts=facts,
+        modalities=TEXT_AND_NUMBERS if numbers else {},
     )
 
 

@@ -4,6 +4,7 @@ from distillbench.reports.tables.cells import count_of, headline_of, macs_of, na
 from distillbench.reports.tables.cost import cost_table, latency_table, training_table
 from distillbench.reports.tables.evidence import evidence_table
 from distillbench.reports.tables.families import family_tables
+from distillbench.reports.tables.modalities import modalities_table
 from distillbench.reports.tables.quality import (
     generalisation_table,
     relative_table,
@@ -21,6 +22,7 @@ __all__ = [
     "headline_of",
     "latency_table",
     "macs_of",
+    "modalities_table",
     "names",
     "ranks_table",
     "relative_table",

@@ -29,7 +29,9 @@ def toy_task() -> Task:
     sequence = torch.randn(64, 5, 3, generator=generator) + (labels % 2)[:, None, None]
     inputs = {"image": image, "sequence": sequence, "lengths": torch.arange(64) % 5 + 1}
     facts = {"in_channels": 1, "features": 3}
-    return tensor_task("toy", (inputs, labels), (inputs, labels), facts=facts)
+    modalities = {"image": ("image",), "sound": ("sequence", "lengths")}
+    rows = (inputs, labels)
+    return tensor_task("toy", rows, rows, facts=facts, modalities=modalities)
 
 
 def toy_for_suites(**options: Any) -> Task:
