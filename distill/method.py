@@ -152,7 +152,7 @@ class Method(nn.Module):
         default_weights: Weight of each term that `loss` names, and of `ce`, the supervised loss.
         needs: What it asks of a pair beside logits: `features`, `projector` (trained beside the
             student), `memory` (a row for each sample), `classifier` (the teacher's last layer),
-            `same shapes`.
+            `attention` (self-attention in both), `same shapes`.
         head_kinds: The kinds of heads that it is called for.
         uses_outputs: Whether `loss` looks at the teacher's outputs; where it does not, the teacher
             is not run and `loss` is given an `Output` that holds nothing.

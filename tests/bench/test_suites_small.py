@@ -1,4 +1,4 @@
-"""Small forms of the suites for imbalance, across architectures and on transfer sets."""
+"""Small forms of the suites beyond one balanced image classifier."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -17,8 +17,8 @@ from distillbench.bench.tasks.subsets import long_tail, offer
 from distillbench.bench.tasks.task import Task, tensor_task
 
 ROOT = os.environ.get("DISTILLBENCH_DATA")
-needs_mnist = pytest.mark.skipif(
-    ROOT is None, reason="needs DISTILLBENCH_DATA, the folder that holds MNIST/raw"
+needs_data = pytest.mark.skipif(
+    ROOT is None, reason="needs DISTILLBENCH_DATA, the folder that holds the real data"
 )
 SUITES = ["long-tail", "cross-architecture", "cross-architecture-transformer", "transfer-set"]
 SHORT = [
@@ -67,7 +67,7 @@ def test_it_runs_on_synthetic_images(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@needs_mnist
+@needs_data
 @pytest.mark.parametrize(
     ("name", "changes"),
     [
@@ -80,6 +80,58 @@ def test_it_runs_on_synthetic_images(name: str, tmp_path: Path) -> None:
 def test_it_runs_on_a_part_of_mnist(name: str, changes: list[str], tmp_path: Path) -> None:
     records = run(name, ["controls=[kd]", *changes], Path(str(ROOT)), tmp_path / "run")
     assert all(record.status == "done" for record in records.values())
+
+
+PART = "task.options={images: 600}"
+
+
+@pytest.mark.slow
+@needs_data
+@pytest.mark.parametrize(
+    ("name", "changes", "measured"),
+    [
+        ("japanese-vowels", ["methods=[{method: dist, students: [gru-16]}]"], ["label.top1"]),
+        ("speech", ["methods=[{method: kd, students: [gru-8]}]"], ["label.top1"]),
+        (
+            "text",
+            ["methods=[{method: minilm, students: [transformer-16]}]", "recipe.batch_size=512"],
+            ["label.top1", "label.agreement"],
+        ),
+        (
+            "multi-task",
+            [PART, "methods=[{method: kd, students: [cnn-32], head_weights: uncertainty}]"],
+            ["left.top1", "right.agreement"],
+        ),
+        ("multi-task-separate", [PART, "methods=[kd]"], ["left.top1", "right.agreement"]),
+        (
+            "multi-task-text",
+            ["methods=[{method: kd, students: [bag-16]}]", "recipe.batch_size=512"],
+            ["section.top1", "size.rmse"],
+        ),
+        (
+            "multimodal",
+            ["task={name: av-digits, options: {pairs: 600, test_pairs: 200}}", "methods=[kd]"],
+            ["label.top1"],
+        ),
+        (
+            "multimodal-text",
+            ["methods=[{method: kd, students: [text-16]}]", "recipe.batch_size=512"],
+            ["label.top1"],
+        ),
+    ],
+)
+def test_it_runs_on_real_data(
+    name: str, changes: list[str], measured: list[str], tmp_path: Path
+) -> None:
+    for library in ("kaldi_native_fbank", "tokenizers"):
+        pytest.importorskip(library, reason="needs the extras audio and text")
+    records = run(name, ["controls=[]", *changes], Path(str(ROOT)), tmp_path / "run")
+    students = [record for record in records.values() if record.cell.kind == "student"]
+    assert students
+    for record in students:
+        for place in measured:
+            head, measure = place.split(".")
+            assert record.quality["test"][head][measure] is not None
 
 
 def test_a_long_tail_is_reported_by_groups(tmp_path: Path) -> None:
@@ -100,6 +152,14 @@ def test_methods_of_maps_are_refused_across_architectures(method: str, student: 
     said = refusal("cross-architecture", method, student)
     assert said.startswith(f"method '{method}' does not apply to student '{student}'")
     assert "gives a feature map (N, C, H, W), which a feature method needs" in said
+
+
+@pytest.mark.parametrize("method", ["minilm", "tinybert"])
+def test_attention_is_refused_across_architectures(method: str) -> None:
+    said = refusal("cross-architecture", method, "transformer-32")
+    assert "CNN has no self-attention" in said
+    said = refusal("cross-architecture-transformer", method, "cnn-16")
+    assert "CNN has no self-attention" in said
 
 
 @pytest.mark.parametrize("student", ["lstm-32", "gru-32", "transformer-32", "mlp-32"])
