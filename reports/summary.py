@@ -12,8 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from distillbench.bench.quality.measures import WITHOUT
-from distillbench.bench.records import Run, Training
+from distillbench.bench.records import WITHOUT, Run, Training
 from distillbench.bench.statistics import Estimate, paired_difference, t_interval
 from distillbench.reports.costs import cost_columns
 from distillbench.reports.groups import (

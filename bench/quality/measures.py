@@ -51,9 +51,6 @@ class Measure:
         return self.kind == kind and classes >= self.least_classes
 
 
-WITHOUT = "test:without:"
-"""What the name of a modality follows where accuracy without it is kept, as if a split."""
-
 _OWN, _PAIR = ("logits", "target"), ("logits", "teacher")
 _TRIPLE, _COUNTED = ("logits", "teacher", "target"), ("logits", "target", "counts")
 _SCALED = ("logits", "target", "validation_logits", "validation_target")

@@ -8,8 +8,7 @@ import torch
 from torch import Tensor
 
 from distillbench.bench.quality.changed import Changed
-from distillbench.bench.quality.measures import WITHOUT
-from distillbench.bench.records import Values
+from distillbench.bench.records import WITHOUT, Values
 from distillbench.bench.tasks.task import Split, Task
 from distillbench.distill.network import Network
 from distillbench.distill.teacher import predict

@@ -16,10 +16,10 @@ from distillbench.bench.plan import Job, Plan
 from distillbench.bench.quality.add_measures import merged
 from distillbench.bench.quality.corrupted import Ranges, pixel_ranges
 from distillbench.bench.quality.evaluate import Quality, Reasons, applicable, compute_all
-from distillbench.bench.quality.measures import MEASURES, WITHOUT, chosen
+from distillbench.bench.quality.measures import MEASURES, chosen
 from distillbench.bench.quality.missing import without_modalities
 from distillbench.bench.quality.robustness import BySeverity, by_severity, under_corruption
-from distillbench.bench.records import Run, Values, load_run, write_json
+from distillbench.bench.records import WITHOUT, Run, Values, load_run, write_json
 from distillbench.bench.tasks.task import Task
 from distillbench.bench.threads import threads
 from distillbench.distill.layers import pooled, vector_tap

@@ -8,6 +8,7 @@ old result.
 
 from distillbench.bench.records.cells import (
     FINAL,
+    WITHOUT,
     Attempt,
     Cell,
     Epoch,
@@ -45,6 +46,7 @@ __all__ = [
     "FINAL",
     "MANIFEST",
     "NOT_RUN",
+    "WITHOUT",
     "Attempt",
     "BatchTimings",
     "Cell",

@@ -10,6 +10,8 @@ FINAL: tuple[Status, ...] = ("done", "diverged")
 
 Values = dict[str, dict[str, dict[str, float | None]]]
 """Measures by split, head and name; None where one is not defined."""
+WITHOUT = "test:without:"
+"""What the name of a modality follows where measures without it are kept, as if of a split."""
 Tables = dict[str, dict[str, dict[str, Any]]]
 """Tables and curves by split, head and name, as their reports give them."""
 

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from distillbench.bench.quality.measures import WITHOUT
+from distillbench.bench.records import WITHOUT
 from distillbench.reports import numbers
 from distillbench.reports.document import Paragraph, Table, table
 from distillbench.reports.measures import measure_of
