@@ -18,7 +18,7 @@ from distillbench.distill.method import Probe
 
 COUNTS = ("heads", "num_heads", "num_attention_heads", "n_heads")
 """Attributes that hold the number of heads."""
-SEPARATE = (("query", "key", "value"), ("q_lin", "k_lin", "v_lin"), ("q_proj", "k_proj", "v_proj"))
+SEPARATE = (("query", "key", "value"), ("q_lin", "k_lin", "v_lin"))
 """Names of the linear layers for queries, keys and values."""
 
 

@@ -17,7 +17,9 @@ from distillbench.bench.specs import ModelNames, ModelSpec
 from distillbench.bench.tasks.task import Task, tensor_task
 from distillbench.distill import KD, Method, Network, Recipe, Tensors, distil, train
 from distillbench.distill.methods.crd import CRD
+from distillbench.distill.methods.minilm import MiniLM
 from distillbench.distill.methods.rkd import RKD
+from distillbench.distill.methods.tinybert import TinyBERT
 
 SMALL = {
     "hidden_size": 16,
@@ -90,6 +92,19 @@ def test_it_teaches_and_learns(texts: Task, method: Callable[[], Method], teache
     train(teacher, texts.train, RECIPE)
     history = distil(student, teacher, method(), texts.train, RECIPE).history
     assert history[-1].losses["ce"] < history[0].losses["ce"]
+
+
+@pytest.mark.parametrize("method", [MiniLM, TinyBERT])
+@pytest.mark.parametrize("student", ["transformers:BertConfig", "transformer"])
+def test_its_attention_teaches(texts: Task, method: Callable[[], Method], student: str) -> None:
+    large = {**SMALL, "num_hidden_layers": 2, "initializer_range": 0.5}
+    teacher = build(texts, "transformers:BertConfig", **large)
+    small = {"width": 8, "layers": 1, "attention_heads": 2, "dropout": 0}
+    learner = build(texts, student, **(SMALL if ":" in student else small))
+    trained = distil(learner, teacher, method(), texts.train, RECIPE, weights={"ce": 0.0})
+    losses = [one.losses for one in trained.history]
+    for name in losses[0].keys() - {"ce"}:
+        assert losses[-1][name] < losses[0][name]
 
 
 def test_a_vit_fits_the_task(images: Task) -> None:
