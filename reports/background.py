@@ -2,10 +2,9 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from statistics import fmean
 from typing import Any
 
-from distillbench.bench.records import NOT_RUN, Run, Training
+from distillbench.bench.records import NOT_RUN, Run
 from distillbench.reports import numbers
 from distillbench.reports.document import Code, Paragraph, Table, table
 from distillbench.reports.markup import compact
@@ -17,25 +16,14 @@ LONGEST_MESSAGE = 400
 def methods_table(run: Run) -> Table | Paragraph:
     """Return each method with its options and the weights of its loss terms, as recorded."""
     found: dict[str, list[object]] = {}
-    for (kind, model, method), recorded in trainings(run).items():
+    for (kind, _, method), recorded in trainings(run).items():
         if kind == "student" and method not in found:
             first = recorded[0]
             options = compact(first.options) if first.options else "defaults"
-            weights = compact(first.weights) + _learned(recorded, model)
-            found[method] = [method, options, weights, f"{first.select} epoch"]
+            found[method] = [method, options, compact(first.weights), f"{first.select} epoch"]
     return table(
         ["method", "options", "weights of loss terms", "kept"], list(found.values()), "llll"
     )
-
-
-def _learned(recorded: Sequence[Training], model: str) -> str:
-    """Return which weights of heads a model's trainings came to, the mean over seeds."""
-    found = [notes for one in recorded if isinstance(notes := one.notes.get("head_weights"), dict)]
-    if not found:
-        return ""
-    means = {name: fmean(notes[name] for notes in found) for name in found[0]}
-    told = ", ".join(f"{name}: {numbers.three(value)}" for name, value in means.items())
-    return f"; of heads, as {model} learned them: {told}"
 
 
 def recipe_table(run: Run) -> Table | Paragraph:

@@ -18,7 +18,8 @@ from distillbench.bench.tasks.multi_mnist import multi_mnist, overlaid, placed
 from distillbench.bench.tasks.task import Task, tensor_task
 from distillbench.distill import Head, Recipe, Tensors, train
 from distillbench.distill.taps import Taps
-from distillbench.reports.background import methods_table
+from distillbench.reports.summary import summarize
+from distillbench.reports.tables import training_table
 
 
 def digits(count: int) -> tuple[Tensor, Tensor]:
@@ -204,4 +205,5 @@ def test_several_heads_end_to_end(lead: str, tmp_path: Path, write_suite: WriteS
     weights = training.notes["head_weights"]
     assert isinstance(weights, dict)
     assert weights.keys() == {"section", "size"}
-    assert "of heads, as small learned them: section: " in str(methods_table(outcome.run))
+    table = training_table(outcome.run, summarize(outcome.run))
+    assert "head_weights: {section: " in str(table)
