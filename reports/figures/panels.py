@@ -27,8 +27,8 @@ def shown(students: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def grid(figure: Figure, titles: Sequence[str], **options: Any) -> list[Axes]:
-    """Return one axes for each title, three side by side at most."""
-    across = min(len(titles), ACROSS)
+    """Return one axes for each title, three side by side at most; four stand in a square."""
+    across = 2 if len(titles) == 4 else min(len(titles), ACROSS)
     found = figure.subplots(math.ceil(len(titles) / across), across, squeeze=False, **options)
     for axes in found.flat[len(titles) :]:
         axes.set_axis_off()
