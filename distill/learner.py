@@ -201,8 +201,8 @@ class Learner:
         shares: Mapping[str, float | Tensor],
     ) -> Iterator[Tensor]:
         """Give the methods' terms, weighted."""
-        inputs = samples.inputs
-        lengths = None if isinstance(inputs, Tensor) else inputs.get("lengths")
+        seen = self.network.select(samples.inputs)
+        lengths = None if isinstance(seen, Tensor) else seen.get("lengths")
         for method, heads in self._objectives:
             for head in heads:
                 known = NOTHING

@@ -92,8 +92,8 @@ class Batch:
         index: (N,) row numbers in the training split.
         head: The head that `target` and the logits belong to.
         progress: How far the training is.
-        lengths: Of sequences, the steps that are not padding, (N,): what the data gives under this
-            name, whichever inputs the networks see; None where it gives none.
+        lengths: Of sequences, the steps that are not padding, (N,): the student's input of this
+            name; None where it sees none.
     """
 
     target: Tensor

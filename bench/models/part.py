@@ -30,7 +30,7 @@ def build_part(
     """
     make = Registry("model", MODELS).load(model)
     takes = inspect.signature(make).parameters
-    filled = {**facts, "num_classes": outputs}
+    filled = {**facts, "num_classes": outputs, "facts": facts}
     asked = {name: fact for name, fact in filled.items() if name in takes}
     part = make(**{**asked, **options})
     if not isinstance(part, nn.Module):

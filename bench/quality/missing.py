@@ -4,6 +4,8 @@ Zero is the mean of what was normalised, no token of a text, and no length of a 
 modality is kept like a split of its own, `test:without:image`.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -24,7 +26,7 @@ class Without(Changed):
         inputs: Names of the inputs that are zero.
     """
 
-    def __init__(self, data: Split, inputs: tuple[str, ...]) -> None:
+    def __init__(self, data: Split, inputs: Sequence[str]) -> None:
         super().__init__(data)
         self.inputs = inputs
 

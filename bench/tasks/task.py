@@ -40,7 +40,7 @@ class Task:
     fingerprint: str
     facts: Mapping[str, Any] = field(default_factory=dict)
     others: Mapping[str, Tensor] = field(default_factory=dict)
-    modalities: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    modalities: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @property
     def heads(self) -> tuple[Head, ...]:
@@ -73,7 +73,7 @@ def tensor_task(
     classes: int | None = None,
     heads: Sequence[Head] | None = None,
     facts: Mapping[str, Any] | None = None,
-    modalities: Mapping[str, tuple[str, ...]] | None = None,
+    modalities: Mapping[str, Sequence[str]] | None = None,
 ) -> Task:
     """Make a task from tensors.
 
@@ -103,6 +103,7 @@ def tensor_task(
             for head, target in _by_head(train[1]).items()
         ]
         splits = {split: _split(*pair, heads) for split, pair in pairs.items()}
+        _check_modalities(modalities or {}, train[0])
     except ValueError as error:
         raise ConfigError(f"task '{name}': {error}") from error
     return Task(
@@ -127,6 +128,21 @@ def set_aside(rows: int, share: float, what: str = "validation") -> tuple[Tensor
     order = torch.randperm(rows, generator=torch.Generator().manual_seed(0))
     count = max(1, round(rows * share))
     return order[count:], order[:count]
+
+
+def _check_modalities(modalities: Mapping[str, Sequence[str]], inputs: Inputs) -> None:
+    """Make sure that modalities are made of inputs that there are.
+
+    Raises:
+        ValueError: They are not.
+    """
+    known = [] if isinstance(inputs, Tensor) else list(inputs)
+    for modality, names in modalities.items():
+        absent = [name for name in names if name not in known]
+        if absent or isinstance(names, str):
+            raise ValueError(
+                f"modality '{modality}' is {names!r}; expected names among the inputs {known}"
+            )
 
 
 def _by_head(targets: Targets) -> Mapping[str, Tensor]:

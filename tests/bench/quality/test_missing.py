@@ -9,6 +9,7 @@ from tests.bench.conftest import INLINE, Silent, WriteSuite
 from tests.bench.tasks.test_multimodal import CNN, GRU, toy_task
 from torch import Tensor
 
+from distillbench.bench.errors import ConfigError
 from distillbench.bench.preflight import prepare
 from distillbench.bench.quality.measures import chosen
 from distillbench.bench.quality.missing import Without, without_modalities
@@ -101,6 +102,13 @@ def test_a_task_without_modalities_says_so() -> None:
         "does not say which inputs are a modality" in found.undefined["test.label.worst_modality"]
     )
     assert "worst_modality" not in chosen(["full"])
+
+
+@pytest.mark.parametrize("names", [("sequence", "length"), "image", ("",)])
+def test_modalities_are_made_of_inputs(names: Any) -> None:
+    rows = ({"image": torch.randn(9, 3), "sequence": torch.randn(9, 2)}, torch.arange(9) % 3)
+    with pytest.raises(ConfigError, match="expected names among the inputs"):
+        tensor_task("t", rows, rows, modalities={"sound": names})
 
 
 def test_only_classification_heads_have_an_accuracy() -> None:

@@ -61,6 +61,15 @@ def test_a_fusion_is_its_branches_and_a_classifier() -> None:
     assert report.by_module["branches.1"] > 0
 
 
+def test_a_fusion_is_a_trunk_of_several_heads() -> None:
+    task = toy_task()
+    options = {"trunk": "fusion", "width": 3, "options": {"branches": [CNN, GRU]}}
+    spec = ModelSpec.model_validate({"model": "shared-trunk", "options": options})
+    inputs = task.example(6)
+    assert not isinstance(inputs, Tensor)
+    assert build_model(spec, task, 0).module(**inputs)["label"].shape == (6, 4)
+
+
 @pytest.mark.parametrize(
     ("branch", "said"),
     [

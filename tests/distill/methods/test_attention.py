@@ -237,6 +237,22 @@ def test_a_student_comes_nearer_to_its_teacher(make: Callable[[], Method], texts
         assert history[-1].losses[name] < 0.5 * history[0].losses[name]
 
 
+def test_the_engine_hands_over_the_lengths_that_a_student_sees(texts: Tensors) -> None:
+    seen: list[Tensor | None] = []
+
+    class Spy(MiniLM):
+        def loss(self, student: Output, teacher: Output, batch: Batch) -> dict[str, Tensor]:
+            seen.append(batch.lengths)
+            return super().loss(student, teacher, batch)
+
+    recipe = Recipe(epochs=1, batch_size=4, lr=0.01)
+    for inputs in (None, "sequence"):
+        distil(Network(transformer(8, 1), inputs), transformer(seed=1), Spy(), texts, recipe)
+    assert seen[0] is not None
+    assert sorted(seen[0].tolist()) == sorted(LENGTHS.tolist())
+    assert seen[1] is None
+
+
 def test_networks_of_transformers(texts: Tensors) -> None:
     """BERT's own attention probabilities are the independent reference."""
     transformers = pytest.importorskip("transformers", reason="needs the extra transformers")
