@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from pydantic import ValidationError
 from tests.conftest import small_cnn
-from tests.distill.test_every_method import SINGLE, make
+from tests.distill.test_every_method import SINGLE, make, small
 from tests.distill.test_resume import Rows, dropping, outcome, scorer
 from torch import Tensor, nn
 
@@ -280,7 +280,7 @@ def test_what_cannot_be_sent_is_refused(data: Tensors, recipe: Recipe) -> None:
 def objective(name: str, rows: slice, data: Tensors) -> dict[str, Tensor]:
     """Return a method's terms for some rows, in eval mode, after the same preparation."""
     torch.manual_seed(0)
-    method, student, teacher = make_method(name), small_cnn(2), small_cnn(4, seed=1)
+    method, student, teacher = make_method(name), small(name, 2), small(name, 4, seed=1)
     seen = [probe(Network(model), data) for model in (student, teacher)]
     method.prepare(seen[0], seen[1], data.heads[0])
     method.eval()
