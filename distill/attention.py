@@ -9,12 +9,12 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
 from distillbench.distill.features import products
 from distillbench.distill.logits import precise
 from distillbench.distill.method import Probe
+from distillbench.distill.padding import mean_step
 
 COUNTS = ("heads", "num_heads", "num_attention_heads", "n_heads")
 """Attributes that hold the number of heads."""
@@ -98,40 +98,31 @@ def check_lengths(student: AttentionLayer, teacher: AttentionLayer) -> None:
 
 def _layers(probe: Probe) -> Iterator[AttentionLayer]:
     for path, module in probe.model.named_modules():
-        heads = next((n for c in COUNTS if isinstance(n := getattr(module, c, None), int)), 0)
-        if not heads:
-            continue
-        for names in (("qkv",), *SEPARATE):
+        heads = _heads(module)
+        for names in (("qkv",), *SEPARATE) if heads else ():
             taps = tuple(f"{path}.{name}" if path else name for name in names)
-            parts = [getattr(module, name, None) for name in names]
-            if all(isinstance(p, nn.Linear) for p in parts) and all(t in probe.calls for t in taps):
-                shapes = [probe.shape(tap) for tap in taps]
-                if all(len(shape) == 3 for shape in shapes) and len(set(shapes)) == 1:
-                    yield AttentionLayer(path, taps, heads, shapes[0][1])
+            linear = all(isinstance(getattr(module, name, None), nn.Linear) for name in names)
+            if linear and all(tap in probe.calls for tap in taps):
+                shapes = {probe.shape(tap) for tap in taps}
+                # Keys of fewer heads than queries have another shape.
+                if len(shapes) == 1 and len(shape := shapes.pop()) == 3:
+                    yield AttentionLayer(path, taps, heads, shape[1])
 
 
-def real_steps(length: int, lengths: Tensor | None) -> Tensor | None:
-    """Return which of `length` steps are not padding, (N, L), at least the first of each; or None.
-
-    Args:
-        length: L.
-        lengths: (N,); None where nothing is padding.
-    """
-    if lengths is None:
-        return None
-    return torch.arange(length, device=lengths.device) < lengths.clamp(min=1)[:, None]
+def _heads(module: nn.Module) -> int:
+    """Return how many heads a module says that it has; 0 where it says nothing of them."""
+    said = (getattr(module, name, None) for name in COUNTS)
+    return next((count for count in said if isinstance(count, int)), 0)
 
 
-def mean_over_steps(values: Tensor, real: Tensor | None) -> Tensor:
+def mean_over_steps(values: Tensor, lengths: Tensor | None) -> Tensor:
     """Return the mean over samples of each one's mean over its real steps.
 
     Args:
         values: (N, L).
-        real: As `real_steps` gives it, (N, L).
+        lengths: Real steps of each, (N,), at least one; None where nothing is padding.
     """
-    if real is None:
-        return values.mean()
-    return (values.masked_fill(~real, 0).sum(1) / real.sum(1)).mean()
+    return mean_step(values.unsqueeze(2), lengths).mean()
 
 
 def scores(first: Tensor, second: Tensor, heads: int) -> Tensor:

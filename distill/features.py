@@ -12,6 +12,7 @@ from torch import Tensor
 
 from distillbench.distill.layers import (
     Shape,
+    check_layers,
     common_size,
     paired_maps,
     pooled,
@@ -109,12 +110,7 @@ class MapsMethod(Method):
         teacher_layers: Sequence[str] | None = None,
     ) -> None:
         super().__init__()
-        for name, layers in (
-            ("student_layers", student_layers),
-            ("teacher_layers", teacher_layers),
-        ):
-            if isinstance(layers, str) or (layers is not None and not layers):
-                raise ValueError(f"{name} is {layers!r}; expected a list of at least one layer")
+        check_layers(student_layers=student_layers, teacher_layers=teacher_layers)
         self.layers = (student_layers, teacher_layers)
 
     def prepare(self, student: Probe, teacher: Probe, head: Head) -> None:

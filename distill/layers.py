@@ -77,6 +77,28 @@ def paired_maps(
     """
     own = _named_or_ends(student, student_layers)
     others = _named_or_ends(teacher, teacher_layers)
+    return paired_by_depth(own, others, student_layers, teacher_layers)
+
+
+def paired_by_depth(
+    own: Sequence[T],
+    others: Sequence[T],
+    student_layers: Sequence[str] | None,
+    teacher_layers: Sequence[str] | None,
+) -> list[tuple[T, T]]:
+    """Pair layers of a student with those of its teacher so that the last ones meet.
+
+    Of the network that has more, those at even distances are taken, unless they were named.
+
+    Args:
+        own: The student's, in order.
+        others: The teacher's.
+        student_layers: The names that `own` was found by; None where none were given.
+        teacher_layers: Likewise of `others`.
+
+    Raises:
+        ValueError: Different numbers of layers are named.
+    """
     count = min(len(own), len(others))
     for side, layers, found in (
         ("student", student_layers, own),
@@ -87,12 +109,18 @@ def paired_maps(
                 f"{len(found)} layers of the {side} are named, and there are {count} of the other "
                 "network; expected as many of each"
             )
-    return list(zip(spread(own, count), spread(others, count), strict=True))
+    return list(zip(_spread(own, count), _spread(others, count), strict=True))
 
 
-def spread(items: Sequence[T], count: int) -> list[T]:
-    """Choose `count` of some items at even distances, the last one among them."""
-    return [items[round(len(items) * (place + 1) / count) - 1] for place in range(count)]
+def check_layers(**layers: Sequence[str] | None) -> None:
+    """Make sure that options which name layers are lists of at least one.
+
+    Raises:
+        ValueError: One is a string or empty.
+    """
+    for option, names in layers.items():
+        if isinstance(names, str) or (names is not None and not names):
+            raise ValueError(f"{option} is {names!r}; expected a list of at least one layer")
 
 
 def find_classifier(probe: Probe, head: Head) -> tuple[str, nn.Module]:
@@ -201,6 +229,11 @@ def _resized_around(probe: Probe, path: str, shape: Shape) -> bool:
 
 def _named_or_ends(probe: Probe, layers: Sequence[str] | None) -> list[tuple[str, Shape]]:
     return stage_maps(probe) if layers is None else [last_map(probe, path) for path in layers]
+
+
+def _spread(items: Sequence[T], count: int) -> list[T]:
+    """Choose `count` of some items at even distances, the last one among them."""
+    return [items[round(len(items) * (place + 1) / count) - 1] for place in range(count)]
 
 
 def _not_a_map(probe: Probe, path: str, maps: dict[str, Shape]) -> str:

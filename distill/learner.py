@@ -91,11 +91,12 @@ class Learner:
         self._parameters = [p for p in parameters if p.requires_grad]
         self._optimizer = build_optimizer(recipe, self._parameters)
         self._uncertainty = uncertainty
-        beside = [] if uncertainty is None else [uncertainty]
-        for one in beside:
-            self._optimizer.add_param_group({"params": one.parameters(), "weight_decay": 0.0})
+        self._extras: tuple[nn.Module, ...] = self._methods
+        if uncertainty is not None:
+            learned = {"params": uncertainty.parameters(), "weight_decay": 0.0}
+            self._optimizer.add_param_group(learned)
+            self._extras = (*self._methods, uncertainty)
         self._taps = Taps(network.module, method.student_taps)
-        self._extras: tuple[nn.Module, ...] = (*self._methods, *beside)
         self._ranks, self._modules = ranks, (network.module, *self._extras)
         self._whole = ranks.wrap(self._loss, self._modules)
         # Terms wait as tensors until they are looked at: reading each would stop a GPU every step.

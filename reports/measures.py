@@ -62,7 +62,7 @@ NOTES = {
     "are samples that only the teacher gets right, positive flips only the student.",
     ROBUSTNESS: "Corrupted figures are means over image corruptions and five severities. mCE is "
     "the mean over corruptions of the error as a share of the teacher's (Hendrycks & Dietterich "
-    "2019). Without a modality, its inputs are zero.",
+    "2019).",
     ERRORS: "Errors are in the target's unit; R² is the share of variance that is explained.",
 }
 

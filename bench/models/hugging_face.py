@@ -14,6 +14,7 @@ import transformers
 from torch import Tensor, nn
 
 from distillbench.bench.registry import suggest
+from distillbench.distill.padding import real_steps
 
 
 class TextClassifier(nn.Module):
@@ -33,9 +34,7 @@ class TextClassifier(nn.Module):
         if lengths is None:
             lengths = torch.full_like(sequence[:, 0], sequence.shape[1])
         # A text without a token would leave attention nothing to look at.
-        real = (
-            torch.arange(sequence.shape[1], device=sequence.device) < lengths.clamp(min=1)[:, None]
-        )
+        real = real_steps(sequence.shape[1], lengths.clamp_min(1))
         logits: Tensor = self.network(input_ids=sequence, attention_mask=real.long()).logits
         return logits
 

@@ -4,7 +4,8 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from distillbench.bench.models.sequence import embedding, mean_step
+from distillbench.bench.models.sequence import embedding
+from distillbench.distill.padding import mean_step
 
 
 class Recurrent(nn.Module):

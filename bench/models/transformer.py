@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from distillbench.bench.models.sequence import TOKEN_DEVIATION, embedding, mean_step, real_steps
+from distillbench.bench.models.sequence import TOKEN_DEVIATION, embedding
+from distillbench.distill.padding import mean_step, real_steps
 
 
 class Attention(nn.Module):
@@ -100,7 +101,7 @@ class Transformer(nn.Module):
         """
         steps = self.embedding(sequence)
         steps = self.dropout(steps + self.positions[: steps.shape[1]])
-        real = None if lengths is None else real_steps(steps, lengths)[:, None, None]
+        real = None if lengths is None else real_steps(steps.shape[1], lengths)[:, None, None]
         for block in self.blocks:
             steps = block(steps, real)
         logits: Tensor = self.classifier(mean_step(self.norm(steps), lengths))

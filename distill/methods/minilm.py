@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from distillbench.distill.attention import (
@@ -9,16 +10,16 @@ from distillbench.distill.attention import (
     check_lengths,
     mean_over_steps,
     named_layer,
-    real_steps,
     scores,
 )
 from distillbench.distill.method import Batch, Head, Method, Output, Probe
+from distillbench.distill.padding import real_steps
 
 PARTS = {"q": 0, "k": 1, "v": 2}
 RELATIONS = tuple(first + second for first in PARTS for second in PARTS)
 
 
-def relation_loss(student: Tensor, teacher: Tensor, real: Tensor | None = None) -> Tensor:
+def relation_loss(student: Tensor, teacher: Tensor, lengths: Tensor | None = None) -> Tensor:
     """Return KL(teacher || student) between rows of two relations, in nats.
 
     A row is a step's softmax over the real steps. The mean is that over heads and real rows of each
@@ -27,16 +28,17 @@ def relation_loss(student: Tensor, teacher: Tensor, real: Tensor | None = None) 
     Args:
         student: Scores, (N, H, L, L).
         teacher: Likewise.
-        real: Which steps are not padding, (N, L); all where not given.
+        lengths: Real steps of each sample, (N,), at least one; all where not given.
     """
-    if real is not None:
-        padding = ~real[:, None, None]
+    padding = None
+    if lengths is not None:
+        padding = ~real_steps(student.shape[-1], lengths)[:, None, None]
         student, teacher = (one.masked_fill(padding, float("-inf")) for one in (student, teacher))
     own, taught = student.log_softmax(-1), teacher.detach().log_softmax(-1)
     gaps = taught - own
-    if real is not None:
+    if padding is not None:
         gaps = gaps.masked_fill(padding, 0)  # where both are minus infinity
-    return mean_over_steps((taught.exp() * gaps).sum(-1).mean(1), real)
+    return mean_over_steps((taught.exp() * gaps).sum(-1).mean(1), lengths)
 
 
 class MiniLM(Method):
@@ -114,13 +116,13 @@ class MiniLM(Method):
     def loss(self, student: Output, teacher: Output, batch: Batch) -> dict[str, Tensor]:
         """Return the sum over relations as `relations`."""
         own, taught = self.pair[0].values(student.features), self.pair[1].values(teacher.features)
-        real = real_steps(self.pair[0].length, batch.lengths)
+        lengths = None if batch.lengths is None else batch.lengths.clamp_min(1)
         terms = []
         for relation in self.relations:
             first, second = PARTS[relation[0]], PARTS[relation[1]]
             related = [scores(net[first], net[second], self.heads) for net in (own, taught)]
-            terms.append(relation_loss(related[0], related[1], real))
-        return {"relations": sum(terms[1:], terms[0])}
+            terms.append(relation_loss(related[0], related[1], lengths))
+        return {"relations": torch.stack(terms).sum()}
 
     def notes(self) -> dict[str, object]:
         """Return the layers that are compared."""

@@ -2,42 +2,39 @@
 
 from collections.abc import Sequence
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from distillbench.distill.attention import (
-    AttentionLayer,
     attention_layers,
     check_lengths,
     mean_over_steps,
     named_layer,
-    real_steps,
     scores,
 )
-from distillbench.distill.layers import spread
+from distillbench.distill.layers import check_layers, paired_by_depth
 from distillbench.distill.logits import precise
 from distillbench.distill.method import Batch, Head, Method, Output, Probe
+from distillbench.distill.padding import mean_step
 
 
-def score_loss(student: Tensor, teacher: Tensor, real: Tensor | None = None) -> Tensor:
+def score_loss(student: Tensor, teacher: Tensor, lengths: Tensor | None = None) -> Tensor:
     """Return the mean squared error between attention scores before softmax, over real steps.
 
     Args:
         student: Scores, (N, H, L, L).
         teacher: Likewise.
-        real: Which steps are not padding, (N, L); all where not given.
+        lengths: Real steps of each sample, (N,); all where not given.
     """
     errors = (student - teacher.detach()).square().mean(1)
-    if real is None:
-        return errors.mean()
-    rows = errors.masked_fill(~real[:, None], 0).sum(-1) / real.sum(1, keepdim=True)
-    return mean_over_steps(rows, real)
+    return mean_over_steps(mean_step(errors, lengths), lengths)
 
 
-def state_loss(student: Tensor, teacher: Tensor, real: Tensor | None = None) -> Tensor:
+def state_loss(student: Tensor, teacher: Tensor, lengths: Tensor | None = None) -> Tensor:
     """Return the mean squared error between hidden states, (N, L, D), over real steps."""
     errors = F.mse_loss(precise(student), precise(teacher.detach()), reduction="none")
-    return mean_over_steps(errors.mean(-1), real)
+    return mean_over_steps(errors.mean(-1), lengths)
 
 
 class TinyBERT(Method):
@@ -73,6 +70,7 @@ class TinyBERT(Method):
         teacher_layers: Sequence[str] | None = None,
     ) -> None:
         super().__init__()
+        check_layers(student_layers=student_layers, teacher_layers=teacher_layers)
         self.layers = (student_layers, teacher_layers)
 
     def prepare(self, student: Probe, teacher: Probe, head: Head) -> None:
@@ -81,18 +79,12 @@ class TinyBERT(Method):
         Raises:
             ValueError: A network has no known attention, or the two cannot be compared.
         """
+        found = [attention_layers(probe) for probe in (student, teacher)]
         own, taught = (
-            chosen_layers(probe, paths)
-            for probe, paths in zip((student, teacher), self.layers, strict=True)
+            layers if paths is None else [named_layer(layers, path) for path in paths]
+            for layers, paths in zip(found, self.layers, strict=True)
         )
-        named = [layers for layers, paths in zip((own, taught), self.layers, strict=True) if paths]
-        count = min(len(own), len(taught))
-        if any(len(layers) != count for layers in named):
-            raise ValueError(
-                f"there are {len(own)} blocks of the student and {len(taught)} of the teacher; "
-                "name as many of each"
-            )
-        self.pairs = list(zip(spread(own, count), spread(taught, count), strict=True))
+        self.pairs = paired_by_depth(own, taught, *self.layers)
         for one, other in self.pairs:
             check_lengths(one, other)
             if one.heads != other.heads:
@@ -100,7 +92,8 @@ class TinyBERT(Method):
                     f"the student has {one.heads} attention heads and the teacher {other.heads}; "
                     "expected as many, or take minilm with relation_heads"
                 )
-        self.starts = (f"{own[0].block}:input", f"{taught[0].block}:input")
+        # What the very first block takes, whichever blocks are named.
+        self.starts = tuple(f"{layers[0].block}:input" for layers in found)
         self.student_taps, self.teacher_taps = (
             (start, *(tap for layer in layers for tap in (layer.block, *layer.taps)))
             for start, layers in zip(self.starts, zip(*self.pairs, strict=True), strict=True)
@@ -110,21 +103,20 @@ class TinyBERT(Method):
 
     def loss(self, student: Output, teacher: Output, batch: Batch) -> dict[str, Tensor]:
         """Return the sums over blocks as `attention` and `hidden`, and `embedding`."""
-        real = real_steps(self.pairs[0][0].length, batch.lengths)
         attention, hidden = [], []
         for own, taught in self.pairs:
             looks = []
             for layer, output in ((own, student), (taught, teacher)):
                 query, key, _ = layer.values(output.features)
                 looks.append(scores(query, key, layer.heads))
-            attention.append(score_loss(looks[0], looks[1], real))
+            attention.append(score_loss(looks[0], looks[1], batch.lengths))
             projected = self.hidden(student.features[own.block])
-            hidden.append(state_loss(projected, teacher.features[taught.block], real))
+            hidden.append(state_loss(projected, teacher.features[taught.block], batch.lengths))
         start = self.embedding(student.features[self.starts[0]])
         return {
-            "attention": sum(attention[1:], attention[0]),
-            "hidden": sum(hidden[1:], hidden[0]),
-            "embedding": state_loss(start, teacher.features[self.starts[1]], real),
+            "attention": torch.stack(attention).sum(),
+            "hidden": torch.stack(hidden).sum(),
+            "embedding": state_loss(start, teacher.features[self.starts[1]], batch.lengths),
         }
 
     def notes(self) -> dict[str, object]:
@@ -133,13 +125,3 @@ class TinyBERT(Method):
             "student_layers": [own.block for own, _ in self.pairs],
             "teacher_layers": [taught.block for _, taught in self.pairs],
         }
-
-
-def chosen_layers(probe: Probe, paths: Sequence[str] | None) -> list[AttentionLayer]:
-    """Return a network's attention layers, or those at some paths.
-
-    Raises:
-        ValueError: There are none.
-    """
-    layers = attention_layers(probe)
-    return layers if paths is None else [named_layer(layers, path) for path in paths]

@@ -28,7 +28,7 @@ def shown(students: Sequence[str]) -> tuple[list[str], list[str]]:
 
 def grid(figure: Figure, titles: Sequence[str], **options: Any) -> list[Axes]:
     """Return one axes for each title, three side by side at most; four stand in a square."""
-    across = 2 if len(titles) == 4 else min(len(titles), ACROSS)
+    across = _across(titles)
     found = figure.subplots(math.ceil(len(titles) / across), across, squeeze=False, **options)
     for axes in found.flat[len(titles) :]:
         axes.set_axis_off()
@@ -40,7 +40,11 @@ def grid(figure: Figure, titles: Sequence[str], **options: Any) -> list[Axes]:
 
 def rows_high(titles: Sequence[str], each: float) -> float:
     """Return the height of a grid whose panels are `each` inches high."""
-    return math.ceil(len(titles) / ACROSS) * each
+    return math.ceil(len(titles) / _across(titles)) * each
+
+
+def _across(titles: Sequence[str]) -> int:
+    return 2 if len(titles) == 4 else max(1, min(len(titles), ACROSS))
 
 
 def name_rows(axes: Axes, methods: Sequence[str]) -> None:

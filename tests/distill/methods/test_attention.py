@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from distillbench.bench.models.recurrent import GRU
 from distillbench.bench.models.transformer import Transformer
 from distillbench.distill import Network, Recipe, Tensors, distil
-from distillbench.distill.attention import attention_layers, real_steps, scores
+from distillbench.distill.attention import attention_layers, scores
 from distillbench.distill.method import Batch, Method, Output, Progress
 from distillbench.distill.methods.minilm import MiniLM, relation_loss
 from distillbench.distill.methods.tinybert import TinyBERT, score_loss, state_loss
@@ -77,7 +77,7 @@ def test_a_relation_loss_by_hand() -> None:
                 q = torch.softmax(own[row, head, step, :length], 0).tolist()
                 rows.append(sum(a * math.log(a / b) for a, b in zip(p, q, strict=True)))
         samples.append(sum(rows) / len(rows))
-    found = relation_loss(own, taught, real_steps(5, LENGTHS))
+    found = relation_loss(own, taught, LENGTHS)
     assert found.item() == pytest.approx(sum(samples) / 4, rel=1e-12)
     whole = F.kl_div(own.log_softmax(-1), taught.softmax(-1), reduction="none").sum(-1).mean()
     assert relation_loss(own, taught).item() == pytest.approx(whole.item(), rel=1e-12)
@@ -90,14 +90,13 @@ def test_errors_of_scores_and_states_by_hand() -> None:
         F.mse_loss(own[row, :, :length, :length], taught[row, :, :length, :length])
         for row, length in enumerate(LENGTHS.tolist())
     ]
-    real = real_steps(5, LENGTHS)
-    assert score_loss(own, taught, real).item() == pytest.approx(float(sum(each)) / 4, rel=1e-12)
+    assert score_loss(own, taught, LENGTHS).item() == pytest.approx(float(sum(each)) / 4, rel=1e-12)
     states = own[:, 0], taught[:, 0]
     each = [
         F.mse_loss(states[0][row, :length], states[1][row, :length])
         for row, length in enumerate(LENGTHS.tolist())
     ]
-    assert state_loss(*states, real).item() == pytest.approx(float(sum(each)) / 4, rel=1e-12)
+    assert state_loss(*states, LENGTHS).item() == pytest.approx(float(sum(each)) / 4, rel=1e-12)
     assert state_loss(*states).item() == pytest.approx(F.mse_loss(*states).item(), rel=1e-12)
 
 
@@ -162,8 +161,7 @@ def test_a_projector_that_is_the_identity_leaves_the_errors_of_states(texts: Ten
                 found.setdefault(path, []).append(outputs[-1].features[path])
     batch = Batch(LENGTHS, LENGTHS, texts.heads[0], Progress(0, 0, 1, 1), LENGTHS)
     loss = method.loss(outputs[0], outputs[1], batch)
-    real = real_steps(5, LENGTHS)
-    errors = {path: state_loss(pair[0], pair[1], real) for path, pair in found.items()}
+    errors = {path: state_loss(pair[0], pair[1], LENGTHS) for path, pair in found.items()}
     torch.testing.assert_close(loss["hidden"], errors["blocks.0"] + errors["blocks.1"])
     torch.testing.assert_close(loss["embedding"], errors["blocks.0:input"])
 
@@ -178,6 +176,11 @@ def test_blocks_are_paired_so_that_the_last_ones_meet(texts: Tensors) -> None:
     method = TinyBERT(teacher_layers=["blocks.0", "blocks.3"])
     terms(method, transformer(layers=2), transformer(layers=6), texts)
     assert method.notes()["teacher_layers"] == ["blocks.0", "blocks.3"]
+    method = TinyBERT(student_layers=["blocks.1"], teacher_layers=["blocks.3"])
+    terms(method, transformer(layers=2), transformer(layers=6), texts)
+    embeddings = "blocks.0:input"  # whichever blocks are compared
+    assert method.student_taps == (embeddings, "blocks.1", "blocks.1.attention.qkv")
+    assert method.teacher_taps == (embeddings, "blocks.3", "blocks.3.attention.qkv")
     lm = MiniLM(teacher_layer="blocks.3")
     terms(lm, transformer(), transformer(layers=6), texts)
     assert lm.notes()["teacher_layer"] == "blocks.3.attention"
@@ -198,7 +201,7 @@ def test_relations_of_networks_with_different_heads(texts: Tensors) -> None:
         (MiniLM(relation_heads=3), transformer(), "length 8, which 3 relation heads"),
         (MiniLM(student_layer="blocks.7"), transformer(), "no attention layer 'blocks.7'; it has"),
         (TinyBERT(student_layers=["blocks.0"], teacher_layers=["blocks.0", "blocks.1"]),
-         transformer(), "1 blocks of the student and 2"),
+         transformer(), "2 layers of the teacher are named, and there are 1 of the other network"),
         (TinyBERT(), transformer(layers=3), "")
     ],
 )  # fmt: skip
@@ -224,6 +227,21 @@ def test_networks_without_attention(texts: Tensors, data: Tensors) -> None:
 def test_relations_that_there_are_not(relations: Any) -> None:
     with pytest.raises(ValueError, match="expected a list of"):
         MiniLM(relations=relations)
+
+
+@pytest.mark.parametrize("layers", ["blocks.0", []])
+def test_layers_that_are_no_list(layers: Any) -> None:
+    with pytest.raises(ValueError, match=r"student_layers is .*; expected a list of at least one"):
+        TinyBERT(student_layers=layers)
+
+
+def test_a_text_without_a_token_has_a_loss(texts: Tensors) -> None:
+    assert isinstance(texts.inputs, dict)
+    lengths = torch.tensor([5, 0, 3, 1])
+    empty = Tensors({**texts.inputs, "lengths": lengths}, texts.targets["label"])
+    student, teacher = transformer(8, 1), transformer(seed=1)
+    for method in (MiniLM(), TinyBERT()):
+        assert all(term.isfinite() for term in terms(method, student, teacher, empty).values())
 
 
 @pytest.mark.parametrize("make", PAIR)
